@@ -1,0 +1,4 @@
+from embeddings.encoder import Encoder
+from embeddings.errors import UnusableImage
+
+__all__ = ["Encoder", "UnusableImage"]

@@ -1,0 +1,128 @@
+"""A bundle: one model version as a folder with a tower, a head, thresholds, error rates and a card."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embeddings.head import Head
+from embeddings.preprocess import CANVAS, PREPROCESSING_VERSION
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+TOWER = "tower.tflite"
+
+
+class BrokenBundle(ValueError):
+    """The folder is not a bundle that this version can serve; the message says which part and why."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    accept: float
+    reject: float
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A measured error rate in [0, 1] with its 95 % interval over writers."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ErrorRates:
+    """What one threshold costs: forgeries and strangers let through, genuine signatures turned away."""
+
+    skilled_far: Rate
+    random_far: Rate
+    frr: Rate
+
+
+@dataclass(frozen=True)
+class Bundle:
+    folder: Path
+    model_version: str
+    dimension: int
+    copies: int
+    head: Head
+    thresholds: Thresholds
+    error_rates: dict[str, ErrorRates]
+
+    @property
+    def tower(self) -> Path:
+        return self.folder / TOWER
+
+    @property
+    def card(self) -> Path:
+        return self.folder / "card.md"
+
+
+def load(folder: Path) -> Bundle:
+    """Reads a bundle and checks every file against its checksum; raises `BrokenBundle`."""
+    manifest = _read_manifest(folder)
+    _check_files(folder, manifest)
+    try:
+        _check_fit(manifest)
+        return Bundle(
+            folder=folder,
+            model_version=str(manifest["model_version"]),
+            dimension=int(manifest["dimension"]),
+            copies=int(manifest["copies"]),
+            head=Head(bias=float(manifest["bias"])),
+            thresholds=_thresholds(manifest["thresholds"]),
+            error_rates={at: _error_rates(rates) for at, rates in manifest["error_rates"].items()},
+        )
+    except (KeyError, TypeError) as problem:
+        raise BrokenBundle(f"{folder / MANIFEST} lacks or misspells {problem}") from problem
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    except OSError as problem:
+        raise BrokenBundle(f"{folder} holds no readable {MANIFEST}") from problem
+    except ValueError as problem:
+        raise BrokenBundle(f"{folder / MANIFEST} is not JSON") from problem
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise BrokenBundle(f"{folder / MANIFEST} is not of bundle format {FORMAT}")
+    return manifest
+
+
+def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
+    files = manifest.get("files")
+    if not isinstance(files, dict) or TOWER not in files:
+        raise BrokenBundle(f"{folder / MANIFEST} lists no checksum of {TOWER}")
+    for name, expected in files.items():
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise BrokenBundle(f"{folder / MANIFEST} names a file outside its folder: {name}")
+        if not path.is_file():
+            raise BrokenBundle(f"{folder} lacks {name}")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise BrokenBundle(f"{path} was changed: its checksum is not the one in {MANIFEST}")
+
+
+def _check_fit(manifest: dict[str, Any]) -> None:
+    trained = manifest["preprocessing_version"]
+    if trained != PREPROCESSING_VERSION:
+        raise BrokenBundle(
+            f"model {manifest['model_version']} was trained on preprocessing {trained}, "
+            f"this version serves {PREPROCESSING_VERSION}: its scores would mean nothing"
+        )
+    if tuple(manifest["canvas"]) != CANVAS:
+        raise BrokenBundle(f"the tower wants canvases of {manifest['canvas']}, preprocessing makes {CANVAS}")
+
+
+def _thresholds(values: dict[str, float]) -> Thresholds:
+    thresholds = Thresholds(accept=float(values["accept"]), reject=float(values["reject"]))
+    if not 0 < thresholds.reject <= thresholds.accept < 1:
+        raise BrokenBundle(f"thresholds must satisfy 0 < reject <= accept < 1, got {values}")
+    return thresholds
+
+
+def _error_rates(rates: dict[str, dict[str, float]]) -> ErrorRates:
+    return ErrorRates(**{name: Rate(**rates[name]) for name in ("skilled_far", "random_far", "frr")})

@@ -1,0 +1,93 @@
+"""The public face: image bytes to vectors, vectors to a score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings import bundle
+from embeddings.bundle import Bundle
+from embeddings.errors import UnusableImage
+from embeddings.head import distances
+from embeddings.preprocess import prepare
+from embeddings.quality import Quality
+from embeddings.tower import LiteRTTower, Tower
+
+Vectors = NDArray[np.float32]
+
+BUNDLES = Path(__file__).parent / "bundles"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One image, read: its vector float32 (d,), its quality, its (width, height), and milliseconds by step."""
+
+    vector: Vectors
+    quality: Quality
+    size: tuple[int, int]
+    timings_ms: dict[str, float]
+
+
+class Encoder:
+    """Loads once, then embeds and scores from any thread."""
+
+    def __init__(self, loaded: Bundle, tower: Tower) -> None:
+        self.bundle = loaded
+        self.model_version = loaded.model_version
+        self.dimension = loaded.dimension
+        self._tower = tower
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> Self:
+        """Loads the bundle in folder `path`, by default the one that ships; raises `BrokenBundle`."""
+        loaded = bundle.load(Path(path) if path is not None else _shipped_bundle())
+        return cls(loaded, LiteRTTower(loaded.tower))
+
+    def read(self, image: bytes) -> Reading:
+        """Embeds one image and says how good it is; raises `UnusableImage` with index 0."""
+        prepared = prepare(image)
+        started = perf_counter()
+        vector = self._tower.embed(prepared.canvas[np.newaxis])[0]
+        embed_ms = (perf_counter() - started) * 1000
+        timings = {"decode": prepared.decode_ms, "preprocess": prepared.preprocess_ms, "embed": embed_ms}
+        return Reading(vector, prepared.quality, prepared.size, timings)
+
+    def embed(self, images: Sequence[bytes]) -> Vectors:
+        """Encoded images (PNG, JPEG, TIFF, BMP) to vectors float32 (n, d).
+
+        Raises `UnusableImage` with the index of the first image that cannot be used.
+        """
+        canvases = [_prepared_canvas(index, image) for index, image in enumerate(images)]
+        if not canvases:
+            return np.empty((0, self.dimension), np.float32)
+        return self._tower.embed(np.stack(canvases))
+
+    def enrol(self, image: bytes) -> Vectors:
+        """What is kept of one specimen: float32 (m, d). Raises `UnusableImage` with index 0."""
+        return self.embed([image])
+
+    def score(self, references: Vectors, query: Vectors) -> float:
+        """Score in (0, 1) of `query` (d,) against the best of `references` (k, d), stacked from any number of
+        specimens. ValueError if there are none or the dimensions differ.
+        """
+        if references.ndim != 2 or not len(references) or references.shape[1:] != query.shape:
+            raise ValueError(f"references (k, d) and a query (d,), got {references.shape} and {query.shape}")
+        return self.bundle.head.score(float(distances(references, query).min()))
+
+
+def _prepared_canvas(index: int, image: bytes) -> NDArray[np.float32]:
+    try:
+        return prepare(image).canvas
+    except UnusableImage as problem:
+        raise UnusableImage(index, problem.code) from problem
+
+
+def _shipped_bundle() -> Path:
+    folders = sorted(path.parent for path in BUNDLES.glob(f"*/{bundle.MANIFEST}"))
+    if len(folders) != 1:
+        raise bundle.BrokenBundle(f"{BUNDLES} must hold exactly one bundle, it holds {len(folders)}")
+    return folders[0]

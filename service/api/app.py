@@ -1,0 +1,42 @@
+from apiflask import APIFlask
+from flask import Flask
+
+from service.api import (
+    accounts,
+    comparisons,
+    customers,
+    docs,
+    health,
+    problems,
+    searches,
+    tracing,
+    verifications,
+)
+from service.api.endpoint import PRODUCT
+from service.product import Product
+from service.settings import Settings
+
+VERSION = "1"
+
+
+def create_app(settings: Settings, product: Product | None = None) -> Flask:
+    """The application. Without a `product` it opens none: a server does that after it forked."""
+    app = APIFlask(
+        __name__,
+        title="Countersign",
+        version=VERSION,
+        docs_path="",  # `docs` serves its own, without a CDN
+    )
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_mb * 2**20
+    app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_mb * 2**20
+    app.config["MAX_IMAGE_BYTES"] = settings.max_image_mb * 2**20
+    app.config["MAX_FORM_PARTS"] = 64
+    app.extensions[PRODUCT] = product
+    for module in (customers, accounts, verifications, comparisons, searches):
+        app.register_blueprint(module.blueprint, url_prefix="/v1")
+    for module in (health, docs):
+        app.register_blueprint(module.blueprint)
+    problems.register(app)
+    tracing.register(app)
+    docs.describe(app)
+    return app

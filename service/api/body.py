@@ -1,0 +1,119 @@
+"""Reading requests: multipart or JSON, one set of fields, one way to say what is wrong."""
+
+import base64
+import binascii
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+from flask import Request, current_app, request
+from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
+from werkzeug.exceptions import BadRequest
+
+from service.errors import Refused
+
+Model = TypeVar("Model", bound=BaseModel)
+
+MULTIPART = "multipart/form-data"
+JSON = "application/json"
+
+
+def _image_bytes(value: object) -> bytes:
+    if isinstance(value, str):
+        try:
+            value = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError) as problem:
+            raise ValueError("is not base64") from problem
+    if not isinstance(value, bytes):
+        raise ValueError("must be an image: a file part, or base64 in JSON")  # noqa: TRY004 (pydantic reports ValueErrors)
+    if len(value) > current_app.config["MAX_IMAGE_BYTES"]:
+        raise Refused("too_large")
+    return value
+
+
+Image = Annotated[
+    bytes,
+    BeforeValidator(_image_bytes),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64", "contentMediaType": "image/*"}),
+]
+
+
+def read_body(model: type[Model]) -> Model:
+    """Raises `unsupported_media_type`, `malformed_body`, `too_large` or `invalid_field`."""
+    multipart = has_files(model)
+    if request.mimetype == JSON:
+        fields = _json_fields(request)
+    elif multipart and request.mimetype == MULTIPART:
+        fields = _form_fields(request, model)
+    else:
+        raise Refused("unsupported_media_type")
+    return _validate(model, fields)
+
+
+def read_query(model: type[Model]) -> Model:
+    return _validate(model, {name: request.args.get(name) for name in request.args})
+
+
+def has_files(model: type[BaseModel]) -> bool:
+    return any(_is_image(field.annotation, field.metadata) for field in model.model_fields.values())
+
+
+def is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is list
+
+
+def form_name(name: str, annotation: Any) -> str:
+    """A repeatable field is a list in JSON and a repeated part in a form: `specimens`, `specimen`."""
+    return name.removesuffix("s") if is_list(annotation) else name
+
+
+def _json_fields(source: Request) -> dict[str, Any]:
+    try:
+        fields = source.get_json()
+    except BadRequest as problem:
+        raise Refused("malformed_body") from problem
+    except RecursionError as problem:
+        raise Refused("malformed_body") from problem
+    if not isinstance(fields, dict):
+        raise Refused("malformed_body")
+    return fields
+
+
+def _form_fields(source: Request, model: type[BaseModel]) -> dict[str, Any]:
+    parts: dict[str, list[Any]] = {}
+    for name, value in source.form.items(multi=True):
+        parts.setdefault(name, []).append(value)
+    for name, file in source.files.items(multi=True):
+        parts.setdefault(name, []).append(file.stream.read())
+    fields: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        values = parts.pop(form_name(name, field.annotation), None)
+        if values is None:
+            continue
+        # One part too many becomes a list where a single value is expected, and validation says so.
+        fields[name] = values if is_list(field.annotation) or len(values) > 1 else values[0]
+    return fields | parts
+
+
+def _validate(model: type[Model], fields: dict[str, Any]) -> Model:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as problem:
+        errors = [_describe(model, error) for error in problem.errors()]
+        raise Refused("invalid_field", errors=errors) from None
+
+
+def _describe(model: type[BaseModel], error: Any) -> dict[str, str]:
+    """Names the field and says what is wrong, without repeating what was sent: not even an unknown name."""
+    path = [str(part) for part in error["loc"]]
+    if error["type"] == "extra_forbidden":
+        path[-1] = "(unknown)"
+    elif path and path[0] not in model.model_fields:
+        path[0] = "(unknown)"
+    return {"field": ".".join(path), "problem": error["msg"].removeprefix("Value error, ")}
+
+
+def _is_image(annotation: Any, metadata: list[Any]) -> bool:
+    if annotation is bytes:
+        return any(isinstance(entry, BeforeValidator) for entry in metadata)
+    return any(
+        arg is bytes or (get_origin(arg) is Annotated and get_args(arg)[0] is bytes) for arg in get_args(annotation)
+    )

@@ -1,0 +1,198 @@
+"""One decorator states the whole contract of a call: scope, body, answer, refusals. It authenticates, reads the
+request, opens the transaction, applies idempotency and documents all of it."""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, cast
+
+from apiflask import APIBlueprint
+from flask import Response, current_app, g, request
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from service import idempotency
+from service.access import Caller, identify
+from service.api.body import read_body, read_query
+from service.api.problems import MEDIA_TYPE, Problem
+from service.api.schema import body_schema, parameters
+from service.errors import CODES, Refused
+from service.idempotency import Answer, Claim
+from service.product import Product
+
+PRODUCT = "countersign"
+SECURITY = "api_key"
+
+View = Callable[..., BaseModel | tuple[BaseModel, int]]
+
+
+def endpoint(
+    blueprint: APIBlueprint,
+    method: str,
+    path: str,
+    *,
+    scope: str,
+    returns: type[BaseModel],
+    status: int = 200,
+    body: type[BaseModel] | None = None,
+    query: type[BaseModel] | None = None,
+    refusals: Sequence[str] = (),
+) -> Callable[[View], View]:
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def handle(**path_values: str) -> Response:
+            g.caller = authorise(scope)
+            inputs: dict[str, Any] = {}
+            if body is not None:
+                inputs["body"] = read_body(body)
+            if query is not None:
+                inputs["query"] = read_query(query)
+            work = _Work(view, status, path_values | inputs)
+            if method == "GET":
+                return work.read()
+            return work.write(inputs.get("body"), repeatable=method in {"POST", "DELETE"})
+
+        documented = blueprint.output(returns, status_code=status)(handle)
+        documented = blueprint.doc(
+            responses=_responses(refusals, takes_input=bool(body or query), takes_id="<" in path),
+            security=[{SECURITY: [scope]}],
+            extensions=_extensions(method, body, query),
+        )(documented)
+        blueprint.route(path, methods=[method])(documented)
+        return view
+
+    return decorate
+
+
+def product() -> Product:
+    """Raises `not_ready` in a process that has not opened it yet."""
+    opened = current_app.extensions[PRODUCT]
+    if opened is None:
+        raise Refused("not_ready")
+    return cast("Product", opened)
+
+
+def caller() -> Caller:
+    return cast("Caller", g.caller)
+
+
+def session() -> Session:
+    return cast("Session", g.session)
+
+
+def names(*subjects: str) -> None:
+    """Says whom this answer names, so that a kept copy of it goes when they do."""
+    g.subjects.update(subjects)
+
+
+def authorise(scope: str) -> Caller:
+    """Raises `unauthenticated` or `missing_scope`."""
+    kind, _, key = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not key:
+        raise Refused("unauthenticated")
+    with product().database.reading() as reading:
+        known = identify(reading, key.strip())
+    if known is None:
+        raise Refused("unauthenticated")
+    if scope not in known.scopes:
+        raise Refused("missing_scope")
+    return known
+
+
+class _Work:
+    """One call of a view inside its transaction."""
+
+    def __init__(self, view: View, status: int, inputs: dict[str, Any]) -> None:
+        self._view = view
+        self._status = status
+        self._inputs = inputs
+
+    def read(self) -> Response:
+        with product().database.reading() as g.session:
+            return self._answer()
+
+    def write(self, body: BaseModel | None, *, repeatable: bool) -> Response:
+        key = request.headers.get("Idempotency-Key") if repeatable else None
+        if key is None:
+            with product().database.writing() as g.session:
+                return self._answer()
+        claim = _claim(key, body)
+        if isinstance(claim, Answer):
+            return _respond(claim.body, claim.status_code, replayed=True)
+        return self._once(claim)
+
+    def _once(self, claim: Claim) -> Response:
+        try:
+            with product().database.writing() as g.session:
+                response = self._answer()
+                answer = Answer(response.status_code, response.get_data(as_text=True))
+                idempotency.complete(g.session, product().vault, claim, answer, g.subjects)
+                return response
+        except BaseException:
+            idempotency.release(product().database, claim)
+            raise
+
+    def _answer(self) -> Response:
+        g.subjects = set()
+        result = self._view(**self._inputs)
+        content, status = result if isinstance(result, tuple) else (result, self._status)
+        return _respond(content.model_dump_json(by_alias=True), status)
+
+
+def _respond(content: str, status: int, *, replayed: bool = False) -> Response:
+    response = Response(content, status=status, mimetype="application/json")
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+def _claim(key: str, body: BaseModel | None) -> Claim | Answer:
+    if not 1 <= len(key) <= 255 or not key.isprintable():
+        raise Refused(
+            "invalid_field", errors=[{"field": "Idempotency-Key", "problem": "1 to 255 printable characters"}]
+        )
+    opened = product()
+    scope = idempotency.scope_hash(opened.vault, caller().key_id, request.method, request.path, key)
+    fields = body.model_dump() if body is not None else {}
+    return idempotency.claim(
+        opened.database,
+        opened.vault,
+        scope,
+        idempotency.fingerprint(opened.vault, fields),
+        opened.settings.idempotency_hours,
+    )
+
+
+def _responses(refusals: Sequence[str], *, takes_input: bool, takes_id: bool) -> dict[int, Any]:
+    codes = ["unauthenticated", "missing_scope", *refusals]
+    if takes_input:
+        codes += ["malformed_body", "too_large", "unsupported_media_type", "invalid_field"]
+    if takes_id and not any(CODES[code].status == 404 for code in refusals):
+        codes.append("not_found")
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(CODES[code].status, []).append(code)
+    return {
+        status: {
+            "description": "; ".join(f"`{code}`" for code in dict.fromkeys(some)),
+            "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+        }
+        for status, some in sorted(by_status.items())
+    }
+
+
+def _extensions(method: str, body: type[BaseModel] | None, query: type[BaseModel] | None) -> dict[str, Any]:
+    found = parameters(query) if query is not None else []
+    if method in {"POST", "DELETE"}:
+        found.append(
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": False,
+                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+                "description": "Repeating a request with the same key replays its answer.",
+            }
+        )
+    extensions: dict[str, Any] = {"parameters": found}
+    if body is not None:
+        extensions["requestBody"] = body_schema(body)
+    return extensions

@@ -1,0 +1,56 @@
+from apiflask import APIBlueprint
+from pydantic import BaseModel, Field
+
+from embeddings.errors import UnusableImage
+from service import searching
+from service.api.body import Image
+from service.api.endpoint import endpoint, names, product, session
+from service.api.fields import Strict
+from service.customers import open_identity
+from service.errors import Refused
+
+blueprint = APIBlueprint("searches", __name__, tag="Searches")
+
+
+class NewSearch(Strict):
+    image: Image
+    limit: int = Field(10, ge=1, le=100, description="Most customers in the answer.")
+
+
+class HitOut(BaseModel):
+    customer_id: str
+    specimen_id: str
+    score: float
+
+
+class SearchResult(BaseModel):
+    items: list[HitOut] = Field(description="One row a customer, best first.")
+    model_version: str
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/searches",
+    scope="search",
+    body=NewSearch,
+    returns=SearchResult,
+    refusals=("no_ink", "not_ready"),
+)
+def search(body: NewSearch) -> SearchResult:
+    """Search all customers for a signature"""
+    try:
+        query = product().encoder.embed([body.image])[0]
+    except UnusableImage as problem:
+        raise Refused(problem.code, errors=[{"field": "image", "problem": problem.code}]) from problem
+    hits = searching.search(session(), product(), query, body.limit)
+    names(*(hit.customer.owner for hit in hits))
+    items = [
+        HitOut(
+            customer_id=open_identity(product().vault, hit.customer).customer_id,
+            specimen_id=hit.specimen.specimen_id,
+            score=hit.score,
+        )
+        for hit in hits
+    ]
+    return SearchResult(items=items, model_version=product().encoder.model_version)

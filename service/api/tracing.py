@@ -1,0 +1,48 @@
+"""What a request leaves behind: one log line, some counters, and headers. The route's template, never the path:
+a path holds customers' ids."""
+
+import re
+import secrets
+from time import perf_counter
+
+import structlog
+from flask import Flask, Response, g, request
+
+from service import metrics
+
+log = structlog.get_logger()
+
+_CALLERS_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def register(app: Flask) -> None:
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if _CALLERS_ID.fullmatch(given) else secrets.token_hex(8)
+    g.started = perf_counter()
+
+
+def _end(response: Response) -> Response:
+    route = str(request.url_rule) if request.url_rule else "(none)"
+    seconds = perf_counter() - g.started
+    metrics.requests.labels(request.method, route, response.status_code).inc()
+    metrics.request_seconds.labels(request.method, route).observe(seconds)
+    log.info(
+        "request",
+        request_id=g.request_id,
+        method=request.method,
+        route=route,
+        status=response.status_code,
+        code=g.get("problem_code"),
+        ms=round(seconds * 1000, 2),
+        key=g.caller.key_id if "caller" in g else None,
+    )
+    response.headers["X-Request-ID"] = g.request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    return response

@@ -1,0 +1,208 @@
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from apiflask import APIBlueprint
+from pydantic import BaseModel, Field, StringConstraints
+
+from embeddings.errors import UnusableImage
+from service import verification
+from service.api.body import Image
+from service.api.endpoint import caller, endpoint, names, product, session
+from service.api.fields import Strict
+from service.api.paging import Page, next_cursor, position
+from service.customers import open_identity, owners
+from service.dates import today
+from service.errors import Refused
+from service.models import Customer, Match, Specimen, Verification
+from service.verification import Question
+
+blueprint = APIBlueprint("verifications", __name__, tag="Verifications")
+
+Amount = Annotated[Decimal, Field(ge=0, max_digits=16, decimal_places=2)]
+
+
+class NewVerification(Strict):
+    image: Image = Field(description="The questioned signature.")
+    kind: Literal["signature", "cheque"] = "signature"
+    amount: Amount | None = Field(None, description="Decimal string.")
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = Field(None, description="ISO 4217.")
+    signed_on: date | None = Field(None, description="The day whose validity dates count; by default today.")
+    reference: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+    target_far: Annotated[float, Field(gt=0, lt=1)] | None = None
+    box: str | list[int] | None = Field(None, description="`left,top,width,height` of the signature in pixels.")
+
+
+class Thresholds(BaseModel):
+    accept: float
+    reject: float
+
+
+class Rate(BaseModel):
+    value: float
+    low: float
+    high: float
+
+
+class ErrorRates(BaseModel):
+    skilled_far: Rate
+    random_far: Rate
+    frr: Rate
+
+
+class SignatureOut(BaseModel):
+    box: list[int]
+    score: float | None
+    customer_id: str | None
+    specimen_id: str | None
+
+
+class CandidateOut(BaseModel):
+    customer_id: str | None
+    specimen_id: str | None
+    score: float | None
+
+
+class VerificationOut(BaseModel):
+    verification_id: str
+    account_id: str
+    kind: str
+    state: str
+    outcome: str
+    score: float | None
+    thresholds: Thresholds
+    reasons: list[str]
+    signatures: list[SignatureOut]
+    candidates: list[CandidateOut] = Field(description="Only for callers with the scope `review`.")
+    error_rates: ErrorRates
+    model_version: str
+    signed_on: date
+    amount: str | None
+    currency: str | None
+    reference: str | None
+    created_at: datetime
+    timings_ms: dict[str, float]
+
+
+class VerificationPage(BaseModel):
+    items: list[VerificationOut]
+    next_cursor: str | None
+
+
+class Filter(Page):
+    outcome: Literal["accept", "refer", "reject"] | None = None
+    state: Literal["open", "claimed", "closed"] | None = None
+    account_id: str | None = Field(None, max_length=128)
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/accounts/<account_id>/verifications",
+    scope="verify",
+    body=NewVerification,
+    returns=VerificationOut,
+    status=201,
+    refusals=(
+        "account_not_found",
+        "account_not_enrolled",
+        "kind_not_supported",
+        "target_far_unavailable",
+        "box_not_supported",
+        "no_ink",
+    ),
+)
+def verify(account_id: str, body: NewVerification) -> VerificationOut:
+    """Verify a signature against an account"""
+    _refuse_unsupported(body)
+    question = _read(body)
+    made = verification.verify_signature(session(), product(), account_id, question, actor=caller().key_id)
+    return show_verification(made)
+
+
+@endpoint(blueprint, "GET", "/verifications", scope="review", query=Filter, returns=VerificationPage)
+def list_verifications(query: Filter) -> VerificationPage:
+    """List verifications, newest first"""
+    filters = query.model_dump(include={"outcome", "state", "account_id"})
+    found = verification.list_verifications(session(), position(query), query.limit + 1, **filters)
+    items = [show_verification(row) for row in found[: query.limit]]
+    return VerificationPage(items=items, next_cursor=next_cursor(found, query.limit))
+
+
+@endpoint(
+    blueprint,
+    "GET",
+    "/verifications/<verification_id>",
+    scope="review",
+    returns=VerificationOut,
+    refusals=("verification_not_found",),
+)
+def get_verification(verification_id: str) -> VerificationOut:
+    """Show one verification"""
+    return show_verification(verification.get_verification(session(), verification_id))
+
+
+def _refuse_unsupported(body: NewVerification) -> None:
+    if body.kind != "signature":
+        raise Refused("kind_not_supported")
+    if body.target_far is not None:
+        raise Refused("target_far_unavailable")
+    if body.box is not None:
+        raise Refused("box_not_supported")
+
+
+def _read(body: NewVerification) -> Question:
+    try:
+        reading = product().encoder.read(body.image)
+    except UnusableImage as problem:
+        raise Refused(problem.code, errors=[{"field": "image", "problem": problem.code}]) from problem
+    return Question(
+        reading,
+        box=(0, 0, *reading.size),
+        signed_on=body.signed_on or today(),
+        amount=body.amount,
+        currency=body.currency,
+        reference=body.reference,
+    )
+
+
+def show_verification(row: Verification) -> VerificationOut:
+    """Scores are rounded for callers who do not review: whoever sees a score exactly can climb it."""
+    reviews = "review" in caller().scopes
+    candidates = row.candidates if reviews else []
+    matches: list[Match] = [*row.signatures, *candidates]
+    names(*owners(match.customer for match in matches))
+    return VerificationOut(
+        verification_id=row.verification_id,
+        account_id=row.account_id,
+        kind=row.kind,
+        state=row.state,
+        outcome=row.outcome,
+        score=_shown_score(row.score, reviews),
+        thresholds=Thresholds(accept=row.accept_at, reject=row.reject_at),
+        reasons=row.reasons,
+        signatures=[SignatureOut(box=found.box, **_shown_match(found, reviews)) for found in row.signatures],
+        candidates=[CandidateOut(**_shown_match(match, reviews)) for match in candidates],
+        error_rates=ErrorRates.model_validate(row.error_rates),
+        model_version=row.model_version,
+        signed_on=row.signed_on,
+        amount=None if row.amount is None else f"{row.amount:.2f}",
+        currency=row.currency,
+        reference=row.reference,
+        created_at=row.created_at,
+        timings_ms={step: round(ms, 3) for step, ms in row.timings_ms.items()},
+    )
+
+
+def _shown_match(match: Match, reviews: bool) -> dict[str, object]:
+    customer: Customer | None = match.customer
+    specimen: Specimen | None = match.specimen
+    return {
+        "customer_id": open_identity(product().vault, customer).customer_id if customer else None,
+        "specimen_id": specimen.specimen_id if specimen else None,
+        "score": _shown_score(match.score, reviews),
+    }
+
+
+def _shown_score(score: float | None, reviews: bool) -> float | None:
+    return score if score is None or reviews else round(score, 2)

@@ -1,0 +1,143 @@
+"""`python -m service`: everything an operator does."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from service import logs
+from service.settings import PREFIX, BadSetting, Settings, load_settings
+
+
+class Commands(click.Group):
+    """Turns what an operator can mend into one line instead of a traceback."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except BadSetting as problem:
+            raise click.ClickException(str(problem)) from problem
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Countersign verifies handwritten signatures against account mandates.
+
+    \b
+    First start:   python -m service migrate
+                   python -m service create-key --scopes enrol,verify,search,review
+                   python -m service serve
+
+    Settings are environment variables; `python -m service settings` lists them.
+    """
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database to the newest schema; safe to repeat."""
+    from service.schema import migrate as to_newest
+
+    to_newest(_settings().database_url)
+    click.echo("The database is at the newest schema.", err=True)
+
+
+@main.command("create-key")
+@click.option("--scopes", required=True, help="Comma-separated: enrol,verify,search,review,audit,models,admin.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="Write the key here (mode 600) and print nothing.")
+@click.option("--first", is_flag=True, help="Do nothing if there is a key already.")
+def create_key(scopes: str, key_file: Path | None, first: bool) -> None:
+    """Make an API key. It is shown once: only a hash of it is kept."""
+    from sqlalchemy import select
+
+    from service.access import create_key as make
+    from service.models import ApiKey
+
+    with _database(_settings()).writing() as session:
+        if first and session.scalar(select(ApiKey.id).limit(1)) is not None:
+            return
+        try:
+            key = make(session, [scope.strip() for scope in scopes.split(",")])
+        except ValueError as problem:
+            raise click.BadParameter(str(problem), param_hint="--scopes") from problem
+        if key_file is not None:
+            _write_secret(key_file, key)
+    if key_file is None:
+        click.echo(key)
+
+
+@main.command("revoke-key")
+@click.argument("key_id")
+def revoke_key(key_id: str) -> None:
+    """Make a key useless at once. KEY_ID is the part between the two underscores."""
+    from service.access import revoke_key as revoke
+
+    with _database(_settings()).writing() as session:
+        if not revoke(session, key_id):
+            raise click.ClickException("no live key has this id")
+    click.echo("revoked")
+
+
+@main.command()
+def serve() -> None:
+    """Run the HTTP API (gunicorn) and a worker until interrupted."""
+    from service.supervisor import run
+
+    sys.exit(run(_settings()))
+
+
+@main.command()
+def worker() -> None:
+    """Run a worker alone: more of them, or on another host."""
+    from service.worker import work
+
+    work(_settings())
+
+
+@main.command()
+@click.argument("a", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("b", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Write both images beside their score as a PNG.")
+def compare(a: Path, b: Path, out: Path | None) -> None:
+    """Compare two signature images; nothing is stored."""
+    from embeddings.encoder import Encoder
+    from service.comparison import compare_images
+    from service.errors import CODES, Refused
+    from service.pictures import draw_pair
+
+    encoder = Encoder.load(_settings().bundle)
+    image_a, image_b = a.read_bytes(), b.read_bytes()
+    try:
+        score = compare_images(encoder, image_a, image_b)
+    except Refused as refused:
+        raise click.ClickException(f"{refused.code}: {CODES[refused.code].sentence}") from refused
+    thresholds = encoder.bundle.thresholds
+    click.echo(f"{score:.4f}  (accept from {thresholds.accept:.4f}, reject below {thresholds.reject:.4f})")
+    if out is not None:
+        out.write_bytes(draw_pair(image_a, image_b, score, thresholds))
+
+
+@main.command()
+def settings() -> None:
+    """List every setting with its default and meaning."""
+    for name, field in Settings.model_fields.items():
+        click.echo(f"{PREFIX}{name.upper()} = {field.default}")
+        click.echo(f"    {field.description}")
+
+
+def _settings() -> Settings:
+    loaded = load_settings()
+    logs.configure(loaded.log_level)
+    return loaded
+
+
+def _database(loaded: Settings):  # type: ignore[no-untyped-def]
+    from service.database import Database
+
+    return Database(loaded.database_url, pool_size=1)
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(secret + "\n")

@@ -1,0 +1,89 @@
+"""The database: opened in one place, used in two ways.
+
+`reading()` sees one consistent snapshot. `writing()` commits as a whole or not at all.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+# Any 63-bit number does; it only must be the same in every process that writes templates.
+TEMPLATE_LOCK = 0x436F756E74657273
+BUSY_TIMEOUT_SECONDS = 10
+
+
+class Database:
+    def __init__(self, url: str, pool_size: int = 5) -> None:
+        self._reading: Engine
+        self._writing: Engine
+        is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.engine = _open_sqlite(url, pool_size) if is_sqlite else _open_postgresql(url, pool_size)
+        if is_sqlite:
+            # A deferred transaction that turns from reading to writing fails at once when another process
+            # wrote in between; one that announces itself waits its turn.
+            self._reading, self._writing = self.engine, self.engine.execution_options(begin="BEGIN IMMEDIATE")
+        else:
+            self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
+            self._writing = self.engine
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        with Session(self._reading) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Commits at the end, rolls back on any error. The transaction begins with the first statement, so slow
+        work such as reading images belongs before it: SQLite lets one process write at a time."""
+        with Session(self._writing) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def lock_templates(session: Session) -> None:
+    """Makes writers of templates take turns until they commit, so that the order of change rows is the order in
+    which they become visible. Without it a reader could see change 8, remember it, and never see a 7 that
+    commits later. On SQLite BEGIN IMMEDIATE has done it already."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": TEMPLATE_LOCK})
+
+
+def _open_sqlite(url: str, pool_size: int) -> Engine:
+    file = make_url(url).database
+    if not file or file == ":memory:":
+        raise ValueError("an embedded database needs a file: several processes share it")
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN comes too late: see _begin_sqlite
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",  # a power cut loses nothing that was answered
+        "foreign_keys=ON",
+        "secure_delete=ON",  # deleted rows are overwritten, not only unlinked
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+
+def _open_postgresql(url: str, pool_size: int) -> Engine:
+    return create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=False)

@@ -1,0 +1,21 @@
+"""Calendar days, and who or what is valid on one."""
+
+from datetime import UTC, date, datetime
+from typing import Protocol
+
+
+class Dated(Protocol):
+    """Both bounds belong to the period; an absent one is open."""
+
+    @property
+    def valid_from(self) -> date | None: ...
+    @property
+    def valid_to(self) -> date | None: ...
+
+
+def today() -> date:
+    return datetime.now(UTC).date()
+
+
+def is_valid(dated: Dated, day: date) -> bool:
+    return (dated.valid_from is None or dated.valid_from <= day) and (dated.valid_to is None or day <= dated.valid_to)

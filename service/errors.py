@@ -1,0 +1,62 @@
+"""Everything that can go wrong for a caller: one stable code, one HTTP status, one sentence each.
+
+Use cases raise `Refused(code)`; the API renders it as problem+json in one place. Documentation lists this table.
+"""
+
+from typing import NamedTuple
+
+from embeddings.errors import CODES as IMAGE_CODES
+
+
+class Meaning(NamedTuple):
+    status: int
+    sentence: str
+
+
+CODES: dict[str, Meaning] = {
+    "unauthenticated": Meaning(401, "Send `Authorization: Bearer KEY` with a valid API key."),
+    "missing_scope": Meaning(403, "This API key may not do that; its scopes do not include the one needed."),
+    "not_found": Meaning(404, "There is nothing at this address."),
+    "customer_not_found": Meaning(404, "No customer has this id: never enrolled, or erased."),
+    "specimen_not_found": Meaning(404, "This customer has no specimen with this id."),
+    "account_not_found": Meaning(404, "No account has this id."),
+    "verification_not_found": Meaning(404, "No verification has this id."),
+    "method_not_allowed": Meaning(405, "This address does not answer that method."),
+    "customer_exists": Meaning(409, "A customer with this id is already enrolled; add specimens to it instead."),
+    "account_not_enrolled": Meaning(409, "Nobody on this account has a usable specimen yet; enrol a signatory."),
+    "specimen_not_pending": Meaning(409, "Only a pending specimen can be confirmed."),
+    "idempotency_mismatch": Meaning(409, "This Idempotency-Key was used for another request; use a new key."),
+    "idempotency_in_progress": Meaning(
+        409, "The first request with this Idempotency-Key is still running; ask again in a moment."
+    ),
+    "erased": Meaning(410, "What this request created has been erased since; it is not made again."),
+    "too_large": Meaning(413, "The request or one of its images is larger than this server accepts."),
+    "unsupported_media_type": Meaning(415, "Send multipart/form-data or application/json."),
+    "malformed_body": Meaning(400, "The request body could not be parsed as its media type says."),
+    "invalid_field": Meaning(422, "A field is missing, unknown or has an unusable value; see `errors`."),
+    "unknown_customer": Meaning(422, "A signatory names a customer who is not enrolled."),
+    "rules_not_supported": Meaning(
+        422, "This version knows one mandate, one signature of any signatory; `rules` must be empty."
+    ),
+    "limits_not_supported": Meaning(422, "This version does not apply limits per signatory; leave `limit` out."),
+    "kind_not_supported": Meaning(
+        422, "This version verifies kind `signature`; lift the signature off the cheque first."
+    ),
+    "target_far_unavailable": Meaning(
+        422,
+        "The active model has no table of error rates to choose a threshold from; leave `target_far` out.",
+    ),
+    "box_not_supported": Meaning(422, "This version takes an image of the signature alone; leave `box` out."),
+    "too_many_requests": Meaning(429, "Too many requests; slow down."),
+    "internal_error": Meaning(500, "Something broke on our side; it was logged with this `request_id`."),
+    "not_ready": Meaning(503, "The service is starting or cannot reach its database; try again shortly."),
+} | {code: Meaning(422, sentence) for code, sentence in IMAGE_CODES.items()}
+
+
+class Refused(Exception):
+    """A use case said no. `code` is a key of `CODES`; `details` name fields and never repeat a caller's value."""
+
+    def __init__(self, code: str, **details: object) -> None:
+        super().__init__(code)
+        self.code = code
+        self.details = details

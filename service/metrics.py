@@ -1,0 +1,15 @@
+"""Counters of this process; served for all processes together on an address of their own."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+requests = Counter("countersign_requests_total", "Answered requests", ["method", "route", "status"])
+request_seconds = Histogram(
+    "countersign_request_seconds",
+    "Time from the first byte read to the answer",
+    ["method", "route"],
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+verifications = Counter("countersign_verifications_total", "Verifications", ["outcome"])
+index_templates = Gauge(
+    "countersign_index_templates", "Templates in the search index of a process", multiprocess_mode="max"
+)

@@ -1,0 +1,369 @@
+"""The tables. The schema itself is only ever built by the migrations; a test holds both together.
+
+Rows about a person hang off `customers.id` and go with it. Rows about what happened (verifications, events,
+receipts, changes) outlive the person and name nobody.
+"""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
+
+BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only columns declared INTEGER
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """Aware UTC times, also on SQLite, which forgets the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("times carry a zone")
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _one_in_force(name: str, *columns: str) -> Index:
+    """The database sees to it that one version is in force, whoever writes at the same moment."""
+    in_force = text("superseded_at IS NULL")
+    return Index(name, *columns, unique=True, sqlite_where=in_force, postgresql_where=in_force)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcTime, dict[str, Any]: JSON, list[str]: JSON, list[Any]: JSON}  # noqa: RUF012
+
+
+class Sealed:
+    """Columns of a value that only the vault can open."""
+
+    key_id: Mapped[str] = mapped_column(String(32))
+    nonce: Mapped[bytes] = mapped_column(LargeBinary(12))
+    sealed: Mapped[bytes]
+
+
+class Customer(Sealed, Base):
+    """`lookup` is the keyed hash of the caller's `customer_id`; the seal holds `customer_id` and `name`."""
+
+    __tablename__ = "customers"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    owner: Mapped[str] = mapped_column(String(32), unique=True)
+    lookup: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    status: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+
+    specimens: Mapped[list["Specimen"]] = relationship(
+        back_populates="customer", order_by="Specimen.id", passive_deletes=True
+    )
+    signatory_of: Mapped[list["Signatory"]] = relationship(
+        primaryjoin="and_(Signatory.customer_id == Customer.id, Signatory.superseded_at.is_(None))",
+        viewonly=True,
+    )
+
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+class Specimen(Sealed, Base):
+    """The seal holds the image as it was sent."""
+
+    __tablename__ = "specimens"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    specimen_id: Mapped[str] = mapped_column(String(40), unique=True)
+    customer_id: Mapped[int] = mapped_column(ForeignKey("customers.id", ondelete="CASCADE"), index=True)
+    status: Mapped[str] = mapped_column(String(16))
+    quality_codes: Mapped[list[str]]
+    model_version: Mapped[str] = mapped_column(String(64))
+    valid_from: Mapped[date | None]
+    valid_to: Mapped[date | None]
+    created_at: Mapped[datetime]
+    sealed: Mapped[bytes] = mapped_column(deferred=True)  # an image is large and rarely wanted
+
+    customer: Mapped[Customer] = relationship(back_populates="specimens")
+    templates: Mapped[list["Template"]] = relationship(passive_deletes=True)
+
+    __table_args__ = (
+        CheckConstraint("status IN ('active', 'pending', 'retired')", name="status"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class Template(Sealed, Base):
+    """One vector of one specimen under one model version. `vector_id` is never used again."""
+
+    __tablename__ = "templates"
+
+    vector_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    specimen_id: Mapped[int] = mapped_column(ForeignKey("specimens.id", ondelete="CASCADE"))
+    model_version: Mapped[str] = mapped_column(String(64))
+    copy: Mapped[int]
+
+    __table_args__ = (
+        UniqueConstraint("specimen_id", "model_version", "copy"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class TemplateChange(Base):
+    """What every index must do, in order. No identity and no vector, so it may outlive the person."""
+
+    __tablename__ = "template_changes"
+
+    seq: Mapped[int] = mapped_column(BigId, primary_key=True)
+    op: Mapped[str] = mapped_column(String(6))
+    vector_id: Mapped[int] = mapped_column(BigInteger)
+    model_version: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime] = mapped_column(index=True)
+
+    __table_args__ = (CheckConstraint("op IN ('add', 'remove')", name="op"), {"sqlite_autoincrement": True})
+
+
+class ChangeMark(Base):
+    """One row: changes up to and including `low_water` may be gone."""
+
+    __tablename__ = "change_mark"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    low_water: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+
+
+class Account(Base):
+    __tablename__ = "accounts"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(128), unique=True)
+    created_at: Mapped[datetime]
+
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+class Mandate(Base):
+    """One version of who must sign. The one in force has no `superseded_at`; old ones stay."""
+
+    __tablename__ = "mandates"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
+    rules: Mapped[list[Any]]
+    always_refer: Mapped[bool]
+    instructions: Mapped[str | None] = mapped_column(String(2000))
+    recorded_at: Mapped[datetime]
+    superseded_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        _one_in_force("uq_mandates_in_force", "account_id"),
+        Index("ix_mandates_account_id", "account_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class Signatory(Base):
+    """One version of one person's place on an account. When the person is erased the row stays, as `pseudonym`."""
+
+    __tablename__ = "signatories"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    customer_id: Mapped[int | None] = mapped_column(ForeignKey("customers.id", ondelete="SET NULL"), index=True)
+    pseudonym: Mapped[str | None] = mapped_column(String(32))
+    group: Mapped[str] = mapped_column("signatory_group", String(32))
+    valid_from: Mapped[date | None]
+    valid_to: Mapped[date | None]
+    amount_limit: Mapped[Decimal | None] = mapped_column(Numeric(18, 2))
+    recorded_at: Mapped[datetime]
+    superseded_at: Mapped[datetime | None]
+
+    account: Mapped[Account] = relationship()
+    customer: Mapped[Customer | None] = relationship()
+
+    __table_args__ = (
+        _one_in_force("uq_signatories_in_force", "account_id", "customer_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class Verification(Base):
+    """What was asked and answered. `account_id` is text: the record outlives the account."""
+
+    __tablename__ = "verifications"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    verification_id: Mapped[str] = mapped_column(String(40), unique=True)
+    account_id: Mapped[str] = mapped_column(String(128), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16))
+    outcome: Mapped[str] = mapped_column(String(16))
+    score: Mapped[float | None]
+    accept_at: Mapped[float]
+    reject_at: Mapped[float]
+    reasons: Mapped[list[str]]
+    error_rates: Mapped[dict[str, Any]]
+    model_version: Mapped[str] = mapped_column(String(64))
+    signed_on: Mapped[date]
+    amount: Mapped[Decimal | None] = mapped_column(Numeric(18, 2))
+    currency: Mapped[str | None] = mapped_column(String(3))
+    reference: Mapped[str | None] = mapped_column(String(128))
+    timings_ms: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+    signatures: Mapped[list["FoundSignature"]] = relationship(order_by="FoundSignature.position")
+    candidates: Mapped[list["Candidate"]] = relationship(order_by="Candidate.id")
+
+    __table_args__ = (
+        CheckConstraint("outcome IN ('accept', 'refer', 'reject')", name="outcome"),
+        CheckConstraint("state IN ('open', 'claimed', 'closed')", name="state"),
+        Index("ix_verifications_queue", "state", "outcome"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class Match:
+    """A score against a person's specimen. Both references empty themselves when the person goes."""
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    verification_id: Mapped[int] = mapped_column(ForeignKey("verifications.id", ondelete="CASCADE"), index=True)
+    customer_id: Mapped[int | None] = mapped_column(ForeignKey("customers.id", ondelete="SET NULL"), index=True)
+    specimen_id: Mapped[int | None] = mapped_column(ForeignKey("specimens.id", ondelete="SET NULL"), index=True)
+    score: Mapped[float | None]
+
+    @declared_attr
+    def customer(self) -> Mapped[Customer | None]:
+        return relationship()
+
+    @declared_attr
+    def specimen(self) -> Mapped[Specimen | None]:
+        return relationship()
+
+
+class FoundSignature(Match, Base):
+    """A signature found on the questioned image and the signatory it is assigned to."""
+
+    __tablename__ = "verification_signatures"
+
+    position: Mapped[int]
+    box: Mapped[list[Any]]
+
+
+class Candidate(Match, Base):
+    """A signatory of the account and the best score against that person's specimens."""
+
+    __tablename__ = "verification_candidates"
+
+
+class Event(Base):
+    """One row a use case, written in its transaction: who did what to which random owner id."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(String(40))
+    actor: Mapped[str] = mapped_column(String(40))
+    subject: Mapped[str | None] = mapped_column(String(128), index=True)
+    details: Mapped[dict[str, Any]]
+
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+class Receipt(Base):
+    """What remains of a leaver: when, and how much went."""
+
+    __tablename__ = "receipts"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    receipt_id: Mapped[str] = mapped_column(String(40), unique=True)
+    erased_at: Mapped[datetime]
+    counts: Mapped[dict[str, Any]]
+    signature: Mapped[str | None] = mapped_column(String(200))
+    key_id: Mapped[str | None] = mapped_column(String(32))
+
+
+class ApiKey(Base):
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(16), unique=True)
+    secret_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class IdempotentRequest(Base):
+    """An `Idempotency-Key` in use. Its answer is sealed, and goes when a person it names is erased."""
+
+    __tablename__ = "idempotent_requests"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    scope_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary(32))
+    state: Mapped[str] = mapped_column(String(16))
+    status_code: Mapped[int | None]
+    started_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    key_id: Mapped[str | None] = mapped_column(String(32))
+    nonce: Mapped[bytes | None] = mapped_column(LargeBinary(12))
+    sealed: Mapped[bytes | None]
+
+    __table_args__ = (
+        CheckConstraint("state IN ('running', 'done', 'erased')", name="state"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class IdempotentSubject(Base):
+    """Whom a stored answer names, so that an erasure finds it."""
+
+    __tablename__ = "idempotent_subjects"
+
+    request_id: Mapped[int] = mapped_column(
+        ForeignKey("idempotent_requests.id", ondelete="CASCADE"), primary_key=True
+    )
+    owner: Mapped[str] = mapped_column(String(32), primary_key=True, index=True)
+
+
+class Job(Base):
+    """Recurring work and who is doing it. A lease that ran out may be taken by another worker."""
+
+    __tablename__ = "jobs"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    due_at: Mapped[datetime]
+    leased_until: Mapped[datetime | None]
+    leased_by: Mapped[str | None] = mapped_column(String(64))
+    last_result: Mapped[str | None] = mapped_column(String(200))

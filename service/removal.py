@@ -1,0 +1,82 @@
+"""Removal: leavers go, with everything kept of them, in one transaction that ends in a receipt.
+
+No mandate holds a leaver back: a rule that the removal makes unreachable refers cheques, it does not keep the person.
+"""
+
+import secrets
+from datetime import UTC, datetime
+from typing import cast
+
+from sqlalchemy import CursorResult, Delete, Update, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from service import idempotency, templates
+from service.customers import get_customer, get_specimen
+from service.events import record
+from service.models import Candidate, Customer, FoundSignature, Receipt, Signatory, Specimen
+from service.vault import Vault
+
+
+def remove_customer(session: Session, vault: Vault, customer_id: str, *, actor: str) -> Receipt:
+    """Raises `customer_not_found`."""
+    customer = get_customer(session, vault, customer_id, for_change=True)
+    specimens = customer.specimens
+    counts = {
+        "customers": 1,
+        "specimens": len(specimens),
+        "images": len(specimens),
+        "templates": templates.remove(session, specimens),
+        "verifications": _forget_matches(session, customer),
+        "signatory_entries": _take_off_accounts(session, customer),
+        "stored_answers": idempotency.forget(session, customer.owner),
+    }
+    session.execute(delete(Specimen).where(Specimen.customer_id == customer.id))
+    session.execute(delete(Customer).where(Customer.id == customer.id))
+    # The event names the receipt, not the person: the random owner id has no meaning left either way.
+    receipt = _write_receipt(session, counts)
+    record(session, "customer_removed", actor=actor, subject=receipt.receipt_id)
+    return receipt
+
+
+def remove_specimen(session: Session, vault: Vault, customer_id: str, specimen_id: str, *, actor: str) -> Receipt:
+    """Raises `customer_not_found` or `specimen_not_found`. A customer may be left without specimens."""
+    customer = get_customer(session, vault, customer_id, for_change=True)
+    specimen = get_specimen(customer, specimen_id)
+    counts = {"specimens": 1, "images": 1, "templates": templates.remove(session, [specimen])}
+    session.execute(delete(Specimen).where(Specimen.id == specimen.id))
+    counts["stored_answers"] = idempotency.forget(session, specimen_id)
+    receipt = _write_receipt(session, counts)
+    record(session, "specimen_removed", actor=actor, subject=receipt.receipt_id)
+    return receipt
+
+
+def _forget_matches(session: Session, customer: Customer) -> int:
+    """Past answers stay, without the person; in how many of them the person was."""
+    named = [
+        select(match.verification_id).where(match.customer_id == customer.id) for match in (Candidate, FoundSignature)
+    ]
+    verifications = session.scalar(select(func.count()).select_from(named[0].union(named[1]).subquery())) or 0
+    for match in (Candidate, FoundSignature):
+        session.execute(
+            update(match).where(match.customer_id == customer.id).values(customer_id=None, specimen_id=None)
+        )
+    return verifications
+
+
+def _take_off_accounts(session: Session, customer: Customer) -> int:
+    """Every version of every mandate keeps its structure: the place stays, under a random pseudonym."""
+    now = datetime.now(UTC)
+    mine = Signatory.customer_id == customer.id
+    session.execute(update(Signatory).where(mine, Signatory.superseded_at.is_(None)).values(superseded_at=now))
+    return _count(session, update(Signatory).where(mine).values(customer_id=None, pseudonym=secrets.token_hex(16)))
+
+
+def _write_receipt(session: Session, counts: dict[str, int]) -> Receipt:
+    receipt = Receipt(receipt_id=f"rcp_{secrets.token_hex(12)}", erased_at=datetime.now(UTC), counts=counts)
+    session.add(receipt)
+    session.flush()
+    return receipt
+
+
+def _count(session: Session, statement: Update | Delete) -> int:
+    return cast("CursorResult[object]", session.execute(statement)).rowcount

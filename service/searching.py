@@ -1,0 +1,69 @@
+"""1:N: whose signature is this? The index finds candidates, the database says who is still there."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.dates import is_valid, today
+from service.models import Customer, Specimen, Template
+from service.product import Product
+from service.search_index import Neighbour
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Hit:
+    customer: Customer
+    specimen: Specimen
+    score: float
+
+
+def search(session: Session, product: Product, query: Vector, limit: int) -> list[Hit]:
+    """The best `limit` customers, one row each, best first."""
+    return _search(session, product, query, limit, excluded=None)
+
+
+def best_other_customer(session: Session, product: Product, query: Vector, customer: Customer) -> float | None:
+    """The best score against anybody but this customer; None when there is nobody else."""
+    hits = _search(session, product, query, 1, excluded=customer.id)
+    return hits[0].score if hits else None
+
+
+def _search(session: Session, product: Product, query: Vector, limit: int, excluded: int | None) -> list[Hit]:
+    # A customer has several specimens, so the nearest templates are of fewer customers: ask for more until enough.
+    wanted = limit * 4 + 16
+    while True:
+        neighbours = product.index.search(query, wanted)
+        hits = _one_a_customer(session, product, neighbours, excluded)
+        if len(hits) >= limit or len(neighbours) < wanted:
+            return hits[:limit]
+        wanted *= 4
+
+
+def _one_a_customer(
+    session: Session, product: Product, neighbours: list[Neighbour], excluded: int | None
+) -> list[Hit]:
+    # The index may be a moment old: only what the database still holds and counts is a hit.
+    rows = session.execute(
+        select(Template.vector_id, Specimen, Customer)
+        .join(Specimen, Specimen.id == Template.specimen_id)
+        .join(Customer, Customer.id == Specimen.customer_id)
+        .where(
+            Template.vector_id.in_([neighbour.vector_id for neighbour in neighbours]),
+            Specimen.status == "active",
+        )
+    )
+    present = {row.vector_id: (row.Specimen, row.Customer) for row in rows if row.Customer.id != excluded}
+    hits: dict[int, Hit] = {}
+    for neighbour in neighbours:
+        if neighbour.vector_id not in present:
+            continue
+        specimen, customer = present[neighbour.vector_id]
+        if customer.id not in hits and is_valid(specimen, today()):
+            score = product.encoder.bundle.head.score(neighbour.distance)
+            hits[customer.id] = Hit(customer, specimen, score)
+    return list(hits.values())

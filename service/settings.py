@@ -1,0 +1,93 @@
+"""Every setting of the service, declared once. Only the factory and the command line read the environment."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+PREFIX = "COUNTERSIGN_"
+Bind = r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$"
+
+
+class BadSetting(ValueError):
+    """A setting is unusable; the message names the key, the value and what would be right."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    database_url: str = Field(
+        "sqlite:///var/countersign.db",
+        description="SQLAlchemy URL of the database: `sqlite:///FILE` (embedded) or `postgresql+psycopg://...`.",
+    )
+    keystore_url: str = Field(
+        "file:var/keystore.json",
+        description="Where the keys live that seal personal data. Never in the database, never in its backups.",
+    )
+    bundle: Path | None = Field(None, description="Folder of the model bundle; by default the one that ships.")
+    bind: str = Field("127.0.0.1:8080", pattern=Bind, description="Address and port of the HTTP API.")
+    metrics_bind: str = Field(
+        "127.0.0.1:9464", pattern=Bind, description="Address and port of `/metrics`, apart from the API."
+    )
+    workers: int = Field(2, ge=1, le=256, description="Server processes; one per core is right.")
+    threads: int = Field(
+        4, ge=1, le=64, description="Threads per server process: they wait for the disk, not compute."
+    )
+    max_request_mb: int = Field(
+        32, ge=1, le=1024, description="Largest request body in MiB; more answers 413 unread."
+    )
+    max_image_mb: int = Field(10, ge=1, le=1024, description="Largest single image in MiB.")
+    index_refresh_seconds: float = Field(
+        1.0,
+        gt=0,
+        le=60,
+        description="How often a process catches up with enrolments and removals made elsewhere.",
+    )
+    change_retention_hours: float = Field(
+        24,
+        gt=0,
+        description="How long index changes are kept; a process that slept longer rebuilds its index.",
+    )
+    idempotency_hours: float = Field(24, gt=0, description="How long an `Idempotency-Key` replays its answer.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged, as one JSON object a line on standard error."
+    )
+    data: Path | None = Field(
+        None,
+        description="Folder with real signature images, for tests and training only; the service never reads it.",
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        try:
+            backend = make_url(url).get_backend_name()
+        except ArgumentError as problem:
+            raise ValueError("is not a SQLAlchemy URL") from problem
+        if backend not in {"sqlite", "postgresql"}:
+            raise ValueError("must begin with sqlite: or postgresql+psycopg:")
+        return url
+
+    @field_validator("keystore_url")
+    @classmethod
+    def _known_keystore(cls, url: str) -> str:
+        if not url.startswith("file:") or url == "file:":
+            raise ValueError("must be file:PATH")
+        return url
+
+
+def load_settings(**values: Any) -> Settings:
+    """Settings from the environment, `values` first; raises `BadSetting` that names key and value."""
+    try:
+        return Settings(**values)
+    except ValidationError as problem:
+        raise BadSetting("; ".join(_complaint(error) for error in problem.errors())) from problem
+
+
+def _complaint(error: Any) -> str:
+    name = str(error["loc"][0])
+    value = "(not shown)" if name.endswith("_url") and "@" in str(error["input"]) else repr(error["input"])
+    return f"{PREFIX}{name.upper()}={value}: {error['msg']}"

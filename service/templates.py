@@ -1,0 +1,64 @@
+"""Templates: vectors sealed into rows, and the change log that keeps every index in step with them."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Select, delete, insert, select
+from sqlalchemy.orm import Session
+
+from service.database import lock_templates
+from service.models import Customer, Specimen, Template, TemplateChange
+from service.vault import SealedValue, Vault
+
+Vectors = NDArray[np.float32]
+
+KIND = "template"
+
+
+def store(session: Session, vault: Vault, owner: str, specimen: Specimen, vectors: Vectors) -> None:
+    """Keeps the vectors float32 (m, d) of a flushed specimen, and announces them if they count already."""
+    for copy, vector in enumerate(np.asarray(vectors, dtype="<f4")):
+        sealed = vault.seal(owner, KIND, vector.tobytes())
+        specimen.templates.append(Template(model_version=specimen.model_version, copy=copy, **sealed._asdict()))
+    session.flush()
+    if specimen.status == "active":
+        announce(session, "add", specimen.templates)
+
+
+def announce(session: Session, op: str, templates: Iterable[Template]) -> None:
+    """Writes change rows; whoever calls it holds the template lock until its transaction ends."""
+    changes = [
+        {"op": op, "vector_id": row.vector_id, "model_version": row.model_version, "at": datetime.now(UTC)}
+        for row in templates
+    ]
+    if changes:
+        lock_templates(session)
+        session.execute(insert(TemplateChange), changes)
+
+
+def remove(session: Session, specimens: Sequence[Specimen]) -> int:
+    """Deletes the templates of these specimens, of every model version, and announces it; how many there were."""
+    ids = [specimen.id for specimen in specimens]
+    templates = session.scalars(select(Template).where(Template.specimen_id.in_(ids))).all()
+    announce(session, "remove", templates)
+    session.execute(delete(Template).where(Template.specimen_id.in_(ids)))
+    return len(templates)
+
+
+def sealed_vectors(model_version: str) -> Select[*tuple[Any, ...]]:
+    """Rows (vector_id, owner, key_id, nonce, sealed) of every template that counts under a model version."""
+    return (
+        select(Template.vector_id, Customer.owner, Template.key_id, Template.nonce, Template.sealed)
+        .join(Specimen, Specimen.id == Template.specimen_id)
+        .join(Customer, Customer.id == Specimen.customer_id)
+        .where(Template.model_version == model_version, Specimen.status == "active")
+    )
+
+
+def open_vector(vault: Vault, owner: str, sealed: Any) -> Vectors:
+    """float32 (d,) of a template, or of any row with its key_id, nonce and sealed."""
+    value = vault.open(owner, KIND, SealedValue(sealed.key_id, sealed.nonce, sealed.sealed))
+    return np.frombuffer(value, dtype="<f4")
