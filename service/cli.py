@@ -125,6 +125,36 @@ def settings() -> None:
         click.echo(f"    {field.description}")
 
 
+@main.command("check-schema")
+def check_schema() -> None:
+    """Prove that migrating an empty database builds exactly what the models say."""
+    import tempfile
+
+    from service.schema import check
+
+    with tempfile.TemporaryDirectory() as folder:
+        check(f"sqlite:///{folder}/empty.db")
+
+
+@main.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    from service.api.app import create_app
+
+    app = create_app(_settings())
+    click.echo(app.test_client().get("/openapi.json").get_data(as_text=True))
+
+
+@main.command()
+@click.option("--samples", type=click.Path(exists=True, file_okay=False, path_type=Path), default="samples")
+@click.option("--out", type=click.Path(path_type=Path), default="demo", help="Folder for the picture.")
+def demo(samples: Path, out: Path) -> None:
+    """Enrol, verify, search and remove over HTTP on drawn samples, and show what happened."""
+    from service.demo import run
+
+    run(samples, out)
+
+
 def _settings() -> Settings:
     loaded = load_settings()
     logs.configure(loaded.log_level)

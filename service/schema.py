@@ -18,6 +18,12 @@ def migrate(url: str) -> None:
     command.upgrade(_config(url), "head")
 
 
+def check(url: str) -> None:
+    """Raises where the migrations build something else than the models describe."""
+    migrate(url)
+    command.check(_config(url))
+
+
 def is_current(database: Database) -> bool:
     with database.engine.connect() as connection:
         return set(MigrationContext.configure(connection).get_current_heads()) == _newest()

@@ -1,0 +1,74 @@
+# `make help` lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+SERVE := .venv/bin/python
+DEV := .venv-dev/bin/python
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.venv/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Countersign needs Python 3.11 to 3.13; say which with PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(SERVE) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv-dev/ready: requirements.txt requirements-dev.txt training/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Countersign needs Python 3.11 to 3.13; say which with PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv-dev
+	$(DEV) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+.PHONY: install
+install: .venv/ready ## Make the environment that serves (no TensorFlow)
+
+.PHONY: demo
+demo: .venv/ready ## Enrol, verify, search and remove over HTTP, on drawn samples, and show it
+	$(SERVE) -m service demo
+
+.PHONY: serve
+serve: .venv/ready ## Keep a server up; prints a first API key once
+	@$(SERVE) -m service migrate
+	@$(SERVE) -m service create-key --first --scopes enrol,verify,search,review,audit,models,admin
+	@$(SERVE) -m service serve
+
+.PHONY: install-dev
+install-dev: .venv-dev/ready ## Make the environment that tests, trains and measures
+
+.PHONY: test
+test: .venv-dev/ready ## Run the fast tests
+	$(DEV) -m pytest -m "not slow"
+
+.PHONY: test-all
+test-all: .venv-dev/ready ## Run all tests, the slow ones as well
+	$(DEV) -m pytest
+
+.PHONY: check
+check: .venv-dev/ready ## Lint, types, layers, migrations, OpenAPI, then all tests
+	$(DEV) -m ruff check .
+	$(DEV) -m ruff format --check .
+	$(DEV) -m mypy
+	.venv-dev/bin/lint-imports --no-logo
+	$(DEV) -m service check-schema
+	$(DEV) -m service openapi | $(DEV) -m openapi_spec_validator -
+	$(DEV) -m pytest
+
+.PHONY: format
+format: .venv-dev/ready ## Format the code
+	$(DEV) -m ruff check --fix .
+	$(DEV) -m ruff format .
+
+.PHONY: bench
+bench: .venv-dev/ready ## Measure, beside the reference way; needs COUNTERSIGN_DATA
+	$(DEV) -m benchmarks
+
+.PHONY: train
+train: .venv-dev/ready ## Train, evaluate and export a bundle; needs COUNTERSIGN_DATA
+	$(DEV) -m training.train --help
+
+.PHONY: clean
+clean: ## Remove environments and caches, never data (var/)
+	rm -rf .venv .venv-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,98 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.access import SCOPES, create_key
+from service.api.app import create_app
+from service.database import Database
+from service.product import Product
+from service.schema import migrate
+from service.settings import Settings
+from tests.support.postgres import Postgres
+from tests.support.server import Server
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder with real images."""
+    folder = os.environ.get("COUNTERSIGN_DATA")
+    if not folder:
+        pytest.skip("COUNTERSIGN_DATA does not point to the real images")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def cedar(data: Path) -> Path:
+    return data / "cedar" / "signatures"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Each test that asks for it runs on both databases."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'countersign.db'}"
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.new_database()
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return Settings(database_url=database_url, keystore_url=f"file:{tmp_path / 'keystore.json'}")
+
+
+@pytest.fixture
+def product(settings: Settings) -> Iterator[Product]:
+    """The product opened in this process on an empty, migrated database."""
+    migrate(settings.database_url)
+    opened = Product.open(settings)
+    opened.index.catch_up()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def api(settings: Settings, product: Product) -> Iterator[httpx.Client]:
+    """The application called in this process, by a caller with every scope."""
+    with api_client(settings, product, SCOPES) as client:
+        yield client
+
+
+def api_client(settings: Settings, product: Product, scopes: tuple[str, ...]) -> httpx.Client:
+    with product.database.writing() as session:
+        key = create_key(session, scopes)
+    transport = httpx.WSGITransport(create_app(settings, product))
+    headers = {"Authorization": f"Bearer {key}"} if scopes else {}
+    return httpx.Client(transport=transport, base_url="http://countersign", headers=headers)
+
+
+@pytest.fixture
+def sqlite_server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path, f"sqlite:///{tmp_path / 'countersign.db'}").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    migrate(settings.database_url)
+    opened = Database(settings.database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Signatures drawn by the project itself: NAME/genuine_N.png and NAME/forged_N.png."""
+    return SAMPLES
