@@ -133,7 +133,9 @@ def _keep(
     return kept
 
 
-def _doubts(session: Session, product: Product, customer: Customer, known: Sequence[Vectors], reading: Reading) -> list[str]:
+def _doubts(
+    session: Session, product: Product, customer: Customer, known: Sequence[Vectors], reading: Reading
+) -> list[str]:
     """Why a specimen should not count until someone confirms it: enrolment is the easiest attack.
 
     A first specimen has nothing to be compared with. A further one must look like the person's others, and more like

@@ -18,7 +18,9 @@ README = Path(__file__).parents[1] / "docs" / "settings.md"
         ("COUNTERSIGN_KEYSTORE_URL", "memory:"),
     ],
 )
-def test_a_bad_setting_is_refused_with_its_key_and_value(monkeypatch: pytest.MonkeyPatch, key: str, value: str) -> None:
+def test_a_bad_setting_is_refused_with_its_key_and_value(
+    monkeypatch: pytest.MonkeyPatch, key: str, value: str
+) -> None:
     monkeypatch.setenv(key, value)
 
     with pytest.raises(BadSetting) as refusal:

