@@ -20,7 +20,7 @@ CODES: dict[str, str] = {
 }
 
 
-class UnusableImage(ValueError):  # noqa: N818 - named for what it says, not for how it travels
+class UnusableImage(ValueError):
     """Image `index` of a request cannot be embedded; `code` is a key of `CODES`."""
 
     def __init__(self, index: int, code: str) -> None:
