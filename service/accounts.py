@@ -135,14 +135,16 @@ def _find_customers(session: Session, vault: Vault, customer_ids: Sequence[str])
 def _get_or_make(session: Session, account_id: str) -> tuple[Account, bool]:
     """Two requests that make the same account at once both get it: the database decides who made it."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    made = session.execute(
-        insert(Account)
-        .values(account_id=account_id, created_at=datetime.now(UTC))
-        .on_conflict_do_nothing(index_elements=["account_id"])
-        .returning(Account.id)
-    ).one_or_none()
-    account = session.scalars(select(Account).where(Account.account_id == account_id).with_for_update()).one()
-    return account, made is not None
+    while True:
+        made = session.execute(
+            insert(Account)
+            .values(account_id=account_id, created_at=datetime.now(UTC))
+            .on_conflict_do_nothing(index_elements=["account_id"])
+            .returning(Account.id)
+        ).one_or_none()
+        account = session.scalar(select(Account).where(Account.account_id == account_id).with_for_update())
+        if account is not None:  # None: somebody deleted it between the two statements
+            return account, made is not None
 
 
 def _supersede(session: Session, account: Account, now: datetime) -> None:

@@ -18,7 +18,7 @@ from embeddings.index import Index
 from service.database import Database
 from service.models import ChangeMark, Specimen, Template, TemplateChange
 from service.templates import open_vector, sealed_vectors
-from service.vault import Vault
+from service.vault import SealBroken, Vault
 
 log = structlog.get_logger()
 
@@ -99,7 +99,11 @@ class SearchIndex:
         ids: list[int] = []
         for chunk in _chunks(session, self._model_version, vector_ids):
             for row in chunk:
-                vectors[len(ids)] = open_vector(self._vault, row.owner, row)
+                try:
+                    vectors[len(ids)] = open_vector(self._vault, row.owner, row)
+                except SealBroken:  # one damaged row must not stop the search for everybody else
+                    log.error("seal_broken", vector_id=row.vector_id)
+                    continue
                 ids.append(row.vector_id)
         return ids, vectors[: len(ids)]
 

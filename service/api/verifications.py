@@ -6,7 +6,7 @@ from apiflask import APIBlueprint
 from pydantic import BaseModel, Field, StringConstraints
 
 from embeddings.errors import UnusableImage
-from service import verification
+from service import metrics, verification
 from service.api.body import Image
 from service.api.endpoint import caller, endpoint, names, product, session
 from service.api.fields import Strict
@@ -117,6 +117,7 @@ def verify(account_id: str, body: NewVerification) -> VerificationOut:
     _refuse_unsupported(body)
     question = _read(body)
     made = verification.verify_signature(session(), product(), account_id, question, actor=caller().key_id)
+    metrics.verifications.labels(made.outcome).inc()
     return show_verification(made)
 
 
