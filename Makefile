@@ -42,19 +42,21 @@ install-dev: .venv-dev/ready ## Make the environment that tests, trains and meas
 test: .venv-dev/ready ## Run the fast tests
 	$(DEV) -m pytest -m "not slow"
 
-.PHONY: test-all
-test-all: .venv-dev/ready ## Run all tests, the slow ones as well
-	$(DEV) -m pytest
+.PHONY: test-slow
+test-slow: .venv-dev/ready ## Run the slow tests: kills, fleets, training from end to end
+	$(DEV) -m pytest -m slow
 
-.PHONY: check
-check: .venv-dev/ready ## Lint, types, layers, migrations, OpenAPI, then all tests
+.PHONY: lint
+lint: .venv-dev/ready ## Style, types, layers, migrations against models, OpenAPI
 	$(DEV) -m ruff check .
 	$(DEV) -m ruff format --check .
 	$(DEV) -m mypy
-	.venv-dev/bin/lint-imports --no-logo
+	.venv-dev/bin/lint-imports
 	$(DEV) -m service check-schema
 	$(DEV) -m service openapi | $(DEV) -m openapi_spec_validator -
-	$(DEV) -m pytest
+
+.PHONY: check
+check: lint test test-slow ## Everything that must hold before a change goes in
 
 .PHONY: format
 format: .venv-dev/ready ## Format the code
@@ -64,10 +66,6 @@ format: .venv-dev/ready ## Format the code
 .PHONY: bench
 bench: .venv-dev/ready ## Measure, beside the reference way; needs COUNTERSIGN_DATA
 	$(DEV) -m benchmarks
-
-.PHONY: train
-train: .venv-dev/ready ## Train, evaluate and export a bundle; needs COUNTERSIGN_DATA
-	$(DEV) -m training.train --help
 
 .PHONY: clean
 clean: ## Remove environments and caches, never data (var/)
