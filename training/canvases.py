@@ -34,7 +34,10 @@ class Canvases:
 
     def only(self, owners: Sequence[str]) -> Canvases:
         """The signatures of these owners."""
-        rows = np.isin(self.owner, list(owners))
+        return self.where(np.isin(self.owner, list(owners)))
+
+    def where(self, rows: np.ndarray) -> Canvases:
+        """The signatures where the mask bool (n,) is true."""
         return Canvases(self.pixels[rows], self.owner[rows], self.text[rows], self.genuine[rows])
 
     def plus(self, other: Canvases) -> Canvases:

@@ -9,14 +9,22 @@ SOURCES = {
 }
 
 
+WHAT = (
+    "Embeds one image of a handwritten signature; the L1 distance of two embeddings gives the score "
+    "`sigmoid(bias - L1)`. Higher = more alike."
+)
+
+
+DECIDE = "Accept at or above the first, reject below the second, refer to a person in between. One reference."
+
+
 def card(version: str, trained: dict, figures: dict) -> str:
     """Markdown for people, from `run.json` and `evaluation.json`."""
     return (
         "\n\n".join(
             [
                 f"# Model card: {version}",
-                "Embeds one image of a handwritten signature; the L1 distance of two embeddings gives the score "
-                "`sigmoid(bias - L1)`. Higher = more alike.",
+                WHAT,
                 "## Trained on\n\n" + _sources(trained),
                 "## Accuracy on writers it never saw\n\n" + _accuracy(figures),
                 "## Thresholds\n\n" + _thresholds(figures),
@@ -37,8 +45,8 @@ def _sources(trained: dict) -> str:
     recipe = trained["recipe"]
     return "\n".join(rows) + (
         f"\n\n{recipe['epochs']} epochs of {recipe['steps']} batches, seed {recipe['seed']}, "
-        f"preprocessing {trained['preprocessing_version']}. An owner is one person's way to sign; in the cross-media set "
-        "each person wrote ten names. Weights inherit whatever question the terms of these sets leave open."
+        f"preprocessing {trained['preprocessing_version']}. An owner is one person's way to sign; in the cross-media "
+        "set each person wrote ten names. Weights inherit whatever question the terms of these sets leave open."
     )
 
 
@@ -53,12 +61,13 @@ def _accuracy(figures: dict) -> str:
         for references in ("1", "3"):
             rows += [_row(f"{name}, {references}", who, tables[who][references]) for who in ("tower", "floor")]
     folds = figures["folds"]
-    return (
-        f"CEDAR: writer-disjoint, pooled over {len(folds)} of 5 frozen folds of 11 writers, each fold with a tower of the "
-        "same recipe fitted on 36 other writers and calibrated on 8 more. The other sets: the tower of this bundle, which "
-        "never saw them. `floor` is an unlearned direction grid on the same canvases and trials. Brackets: 95 % over "
-        "writers. With three references the best one counts.\n\n" + "\n".join(rows) + "\n\n" + _control(figures)
+    note = (
+        f"CEDAR: writer-disjoint, pooled over {len(folds)} of 5 frozen folds of 11 writers. Each fold has a tower of "
+        "the same recipe, fitted on 36 other writers and calibrated on 8 more. The other sets: the tower of this "
+        "bundle, which never saw them. `floor` is an unlearned direction grid on the same canvases and trials. "
+        "Brackets: 95 % over writers. With three references the best one counts."
     )
+    return "\n\n".join([note, "\n".join(rows), _control(figures)])
 
 
 def _row(where: str, who: str, table: dict) -> str:
@@ -74,12 +83,12 @@ def _control(figures: dict) -> str:
     controls = figures["control_without_forgeries"]
     if not controls:
         return "No control without CEDAR's forgeries was trained for this version."
-    parts = [
-        f"fold {one['fold']}: {_percent(one['tower']['skilled_eer'])} skilled, {_percent(one['tower']['random_eer'])} "
-        f"random (floor {_percent(one['floor']['skilled_eer'])}, {_percent(one['floor']['random_eer'])})"
-        for one in controls
-    ]
-    return "Control trained without any CEDAR forgery, EER %: " + "; ".join(parts) + "."
+    parts = [f"fold {one['fold']}: {_both(one['tower'])} (floor {_both(one['floor'])})" for one in controls]
+    return "Control trained without any CEDAR forgery, skilled and random EER %: " + "; ".join(parts) + "."
+
+
+def _both(rates: dict) -> str:
+    return f"{_percent(rates['skilled_eer'])} and {_percent(rates['random_eer'])}"
 
 
 def _thresholds(figures: dict) -> str:
@@ -92,15 +101,14 @@ def _thresholds(figures: dict) -> str:
     for unseen, tables in figures["unseen"].items():
         for name, rates in tables["at_shipped_thresholds"].items():
             rows.append(_rate_row(f"{name}, on {unseen} | {shipped['thresholds'][name]:.4f}", rates))
-    return (
-        "Accept at or above the first, reject below the second, refer to a person in between. One reference.\n\n"
-        + "\n".join(rows)
-        + "\n\nThe shipped thresholds are read off the pooled out-of-fold scores (5 % skilled FAR, 2 % FRR), so their own "
-        "rates are a little kind; the rows below each were chosen on calibration writers and applied once to others. "
-        "This tower was fitted on every CEDAR writer, so it has none left to be calibrated on: its scale and bias are the "
-        "folds' averages, carried over by the distance at which each tower sees the same strangers. Scores are "
+    note = (
+        "The shipped thresholds are read off the pooled out-of-fold scores (5 % skilled FAR, 2 % FRR), so their own "
+        "rates are a little kind; the row below each was chosen on calibration writers and applied once to others. "
+        "This tower was fitted on every CEDAR writer and has none left to be calibrated on: its scale and bias are "
+        "the folds' averages, carried over by the distance at which each tower sees the same strangers. Scores are "
         f"calibrated for this prior: {shipped['prior']}."
     )
+    return "\n\n".join([DECIDE, "\n".join(rows), note])
 
 
 def _rate_row(name: str, rates: dict) -> str:

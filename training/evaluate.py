@@ -2,9 +2,9 @@
 
     python -m training.evaluate --data DATA --runs runs --out runs/evaluation
 
-RUNS holds what `training.train` wrote: `fold-0` ... `fold-4`, `final`, and `control-K` (fold K trained without CEDAR's
-forgeries). Folds that are missing are left out and the figures say so. DATA holds `cedar/`, and `sigcomp2011-dutch/`
-and `svc2004/` for the sets that no tower was trained on.
+RUNS holds what `training.train` wrote: `fold-0` ... `fold-4`, `final`, and `control-K` (fold K trained without
+CEDAR's forgeries). Folds that are missing are left out and the figures say so. DATA holds `cedar/`, and
+`sigcomp2011-dutch/` and `svc2004/` for the sets that no tower was trained on.
 
 Every fold's scores are calibrated on eight writers who were neither fitted nor tested, then pooled. Thresholds are
 chosen on those eight and applied once. Intervals are 95 %, over writers.

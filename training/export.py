@@ -2,8 +2,8 @@
 
     python -m training.export --run runs/final --evaluation runs/evaluation --version 2026.1 --out embeddings/bundles
 
-The tower is written as a SavedModel (`tower/1`, for TensorFlow Serving) and as `tower.tflite` (for LiteRT); nothing is
-written unless both agree to 1e-4 on drawn signatures. This is the one module that needs TensorFlow itself.
+The tower is written as a SavedModel (`tower/1`, for TensorFlow Serving) and as `tower.tflite` (for LiteRT); nothing
+is written unless both agree to 1e-4 on drawn signatures. This is the one module that needs TensorFlow itself.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def folded(tower: keras.Model, slope: float) -> keras.Model:
 
 
 def write_tower(tower: keras.Model, folder: Path, canvases: np.ndarray) -> None:
-    """Writes `tower/1` and `tower.tflite` into `folder` after comparing both on `canvases` (float32 (n, 128, 256, 1)).
-    Raises TowersDisagree."""
+    """Writes `tower/1` and `tower.tflite` into `folder` after comparing both on `canvases`, float32
+    (n, 128, 256, 1). Raises TowersDisagree."""
     import tensorflow as tf  # only the conversion needs it
 
     saved = folder / "tower" / "1"
@@ -62,7 +62,7 @@ def write_tower(tower: keras.Model, folder: Path, canvases: np.ndarray) -> None:
 
 
 def run_litert(path: Path, canvases: np.ndarray) -> np.ndarray:
-    """Vectors float32 (n, d) of canvases float32 (n, 128, 256, 1), one at a time on one thread, as the service does."""
+    """Vectors float32 (n, d) of canvases float32 (n, 128, 256, 1), one at a time on one thread, as served."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path), num_threads=1)

@@ -14,5 +14,6 @@ def split(fold: int) -> tuple[list[str], list[str], list[str]]:
     test, calibrate = folds[fold]["test"], folds[fold]["calibrate"]
     everyone = sorted(owner for one in folds for owner in one["test"])
     fit = [owner for owner in everyone if owner not in {*test, *calibrate}]
-    assert not set(fit) & set(calibrate) and not set(test) & {*fit, *calibrate}
+    assert not set(fit) & set(calibrate)
+    assert not set(test) & {*fit, *calibrate}
     return fit, calibrate, test

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -23,7 +24,8 @@ from embeddings.preprocess import PREPROCESSING_VERSION, preprocess
 from training.canvases import CANVAS, Canvases
 from training.glyphs import CAPITAL, SMALL
 
-ONSETS, VOWELS = "b c d f g h k l m n p r s t v w z br ch cl dr fr gr pl sh st th tr".split(), "aeiou"
+ONSETS = [*"bcdfghklmnprstvwz", "br", "ch", "cl", "dr", "fr", "gr", "pl", "sh", "st", "th", "tr"]
+VOWELS = "aeiou"
 VERSION = "1"
 Runs = list[np.ndarray]
 
@@ -54,7 +56,7 @@ class Writer:
         """The person's signature `number` as a PNG."""
         rng = np.random.default_rng([self.seed, 1, number])
         hand = _wobble(self.hand, rng, 0.07)
-        return _png(_pen_path(_vary(self.plan, rng, 0.075), hand, rng), hand, rng)
+        return _png(_pen_path(_vary(self.plan, rng, 0.075), hand, rng), rng)
 
     def forged(self, number: int) -> bytes:
         """Skilled forgery `number` as a PNG: two forgers, each with several attempts."""
@@ -68,13 +70,13 @@ class Writer:
             width=self.hand.width * np.exp(forger.normal(0, 0.10)),
             tall=self.hand.tall * np.exp(forger.normal(0, 0.10)),
             slope=self.hand.slope + forger.normal(0, 0.04),
-            smooth=self.hand.smooth * 0.7,
+            smooth=self.hand.smooth * 0.8,
             pen=own.pen,
             tremor=forger.uniform(0.015, 0.05),
         )
         rng = np.random.default_rng([self.seed, 3, number])
         hand = _wobble(hand, rng, 0.07)
-        return _png(_pen_path(_vary(copied, rng, 0.075), hand, rng), hand, rng)
+        return _png(_pen_path(_vary(copied, rng, 0.075), hand, rng), rng)
 
 
 def writer(seed: int, name: str | None = None) -> Writer:
@@ -257,9 +259,9 @@ def _replan(plan: Runs, forger: np.random.Generator) -> Runs:
     copied: Runs = []
     for run in plan:
         points = [run[0]]
-        for before, after in zip(run[:-1], run[1:], strict=True):
-            if forger.random() < 0.35:
-                points.append((before + after) / 2 + forger.normal(0, 0.06, 2))
+        for before, after in pairwise(run):
+            if forger.random() < 0.3:
+                points.append((before + after) / 2 + forger.normal(0, 0.05, 2))
             points.append(after)
         seen = np.array(points) + forger.normal(0, 0.08, (len(points), 2))
         seen *= np.exp(forger.normal(0, 0.06, 2))
@@ -324,14 +326,14 @@ def _lognormal_cdf(time: np.ndarray, mu: float, sigma: float) -> np.ndarray:
     return 0.5 * (1 + np.sign(z) * (1 - series * np.exp(-z * z)))
 
 
-def _png(path: Runs, hand: Hand, rng: np.random.Generator, height: int = 26) -> bytes:
-    """Grey ink on light paper, `height` pixels to the x-height, reduced to 16 levels as scanners' drivers often do."""
+def _png(path: Runs, rng: np.random.Generator, height: int = 26) -> bytes:
+    """Grey ink on light paper, `height` pixels to the x-height, reduced to 52 levels to keep the file small."""
     ink = _ink(path, height)
     shade = cv2.resize(rng.normal(0, 1.5, (3, 5)), ink.shape[::-1], interpolation=cv2.INTER_CUBIC)
     paper = rng.uniform(234, 244) + shade
     tone = rng.uniform(40, 95)
     grey = paper * (1 - ink) + tone * ink + rng.normal(0, 1.2, ink.shape)
-    levels = np.clip(np.round(grey / 17), 0, 15) * 17
+    levels = np.clip(np.round(grey / 5) * 5, 0, 255)
     return cv2.imencode(".png", levels.astype(np.uint8))[1].tobytes()
 
 

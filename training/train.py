@@ -79,13 +79,11 @@ def collections(chosen: argparse.Namespace) -> list[Share]:
 def fitted_cedar(chosen: argparse.Namespace) -> Canvases:
     """CEDAR's signatures that may be learned from."""
     root = chosen.data / "cedar" if (chosen.data / "cedar").is_dir() else chosen.data
-    everything = datasets.cedar(root)
-    if chosen.forgeries == "no":
-        everything = [signature for signature in everything if signature.genuine]
+    cedar = canvases.load(datasets.cedar(root), chosen.cache)
     if chosen.fold != "none":
         fit, _, _ = folds.split(int(chosen.fold))
-        everything = [signature for signature in everything if signature.owner in fit]
-    return canvases.load(everything, chosen.cache)
+        cedar = cedar.only(fit)
+    return cedar if chosen.forgeries == "yes" else cedar.where(cedar.genuine)
 
 
 def prepare(shares: list[Share], dimension: int, seed: int) -> keras.Model:
