@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -35,12 +36,15 @@ class Judged:
 
 def run(samples: Path, out: Path) -> None:
     """Raises `SystemExit(1)` where the product does not do what it promises."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     people = sorted(folder for folder in samples.iterdir() if folder.is_dir())
     with tempfile.TemporaryDirectory() as folder, _server(Path(folder)) as client:
         _enrol(client, people, console)
         judged = _verify(client, people, console)
         console.print(_results(judged))
+        inside = median(one.answer["timings_ms"]["total"] for one in judged)
+        outside = median(one.wall_ms for one in judged)
+        console.print(f"Median of {len(judged)}: {inside:.1f} ms in the server, {outside:.1f} ms over HTTP.")
         _search(client, people[0], console)
         _remove(client, people[0], _account(people, people[0]), Path(folder), console)
     out.mkdir(parents=True, exist_ok=True)
@@ -106,7 +110,8 @@ def _verify(client: Client, people: list[Path], console: Console) -> list[Judged
 
 def _search(client: Client, person: Path, console: Console) -> None:
     items = client.post("/v1/searches", {"limit": "3"}, {"image": [person / "genuine_3.png"]}, expect=200)["items"]
-    table = Table(title=f"Who signed {person.name}/genuine_3.png?  POST /v1/searches", title_justify="left")
+    console.print(f"\nWho signed {person.name}/genuine_3.png?  POST /v1/searches")
+    table = Table()
     table.add_column("customer")
     table.add_column("score", justify="right")
     for item in items:
@@ -141,7 +146,7 @@ def _remove(client: Client, person: Path, account: str, folder: Path, console: C
 
 
 def _results(judged: list[Judged]) -> Table:
-    table = Table(title="Verifications: POST /v1/accounts/…/verifications", title_justify="left")
+    table = Table(title="POST /v1/accounts/…/verifications")
     for column in ("account of", "questioned", "score", "outcome", "reasons"):
         table.add_column(column)
     table.add_column("in the server", justify="right")

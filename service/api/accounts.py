@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, Validatio
 from service import accounts
 from service.accounts import DEFAULT_GROUP, AccountState, Place
 from service.api.endpoint import caller, endpoint, product, session
-from service.api.fields import Dates, Identifier, Strict
+from service.api.fields import Dates, Identifier, Strict, Text
 from service.api.paging import Page, next_cursor, position
 from service.customers import open_identity
 from service.errors import Refused
@@ -28,7 +28,7 @@ class AccountIn(Strict):
     signatories: list[SignatoryIn] = Field(default=[], max_length=100)
     rules: list[Any] = Field(default=[], description="Empty: one signature of any signatory.")
     always_refer: bool = Field(False, description="A person looks at every verification that would be accepted.")
-    instructions: Annotated[str, StringConstraints(max_length=2000)] | None = None
+    instructions: Annotated[Text, Field(max_length=2000)] | None = None
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

@@ -26,11 +26,15 @@ def create_app(settings: Settings, product: Product | None = None) -> Flask:
         title="Countersign",
         version=VERSION,
         docs_path="",  # `docs` serves its own, without a CDN
+        static_folder=None,
     )
+    # Both would be answered by the framework itself, in HTML, and a redirect repeats the address.
+    app.url_map.merge_slashes = False
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_mb * 2**20
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_mb * 2**20
     app.config["MAX_IMAGE_BYTES"] = settings.max_image_mb * 2**20
-    app.config["MAX_FORM_PARTS"] = 64
+    app.config["MAX_FORM_PARTS"] = 128  # more than 100 account ids, 10 images and the single fields
     app.extensions[PRODUCT] = product
     for module in (customers, accounts, verifications, comparisons, searches):
         app.register_blueprint(module.blueprint, url_prefix="/v1")

@@ -2,11 +2,14 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from flask import Request, current_app, request
 from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
+from pydantic.fields import FieldInfo
 from werkzeug.exceptions import BadRequest
+from werkzeug.formparser import FormDataParser
 
 from service.errors import Refused
 
@@ -49,11 +52,13 @@ def read_body(model: type[Model]) -> Model:
 
 
 def read_query(model: type[Model]) -> Model:
-    return _validate(model, {name: request.args.get(name) for name in request.args})
+    # A repeated parameter becomes a list where a single value is expected, and validation says so.
+    fields = {name: values if len(values) > 1 else values[0] for name, values in request.args.lists()}
+    return _validate(model, fields)
 
 
 def has_files(model: type[BaseModel]) -> bool:
-    return any(_is_image(field.annotation, field.metadata) for field in model.model_fields.values())
+    return any(_is_image(field) for field in model.model_fields.values())
 
 
 def is_list(annotation: Any) -> bool:
@@ -78,19 +83,44 @@ def _json_fields(source: Request) -> dict[str, Any]:
 
 
 def _form_fields(source: Request, model: type[BaseModel]) -> dict[str, Any]:
-    parts: dict[str, list[Any]] = {}
-    for name, value in source.form.items(multi=True):
-        parts.setdefault(name, []).append(value)
-    for name, file in source.files.items(multi=True):
-        parts.setdefault(name, []).append(file.stream.read())
+    parts = _parts(source)
     fields: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         values = parts.pop(form_name(name, field.annotation), None)
         if values is None:
             continue
+        _check_parts(name, values, bytes if _is_image(field) else str)
         # One part too many becomes a list where a single value is expected, and validation says so.
         fields[name] = values if is_list(field.annotation) or len(values) > 1 else values[0]
-    return fields | parts
+    return fields | {f"{name} (form)": values for name, values in parts.items()}
+
+
+def _parts(source: Request) -> dict[str, list[str | bytes]]:
+    """Text parts as str, file parts as bytes. Left to itself the parser takes a truncated form for an empty one."""
+    parser = FormDataParser(
+        max_form_memory_size=source.max_form_memory_size,
+        max_content_length=source.max_content_length,
+        max_form_parts=source.max_form_parts,
+        silent=False,
+    )
+    try:
+        _, texts, files = parser.parse(source.stream, source.mimetype, source.content_length, source.mimetype_params)
+    except ValueError as problem:
+        raise Refused("malformed_body") from problem
+    parts: dict[str, list[str | bytes]] = {}
+    for name, value in texts.items(multi=True):
+        parts.setdefault(name, []).append(value)
+    for name, file in files.items(multi=True):
+        parts.setdefault(name, []).append(file.stream.read())
+        file.close()
+    return parts
+
+
+def _check_parts(name: str, values: Sequence[str | bytes], expected: type[str | bytes]) -> None:
+    """A file where text belongs would pass for it, and the reverse for base64."""
+    if not all(isinstance(value, expected) for value in values):
+        problem = "must be a file part" if expected is bytes else "must be a text part, without a file name"
+        raise Refused("invalid_field", errors=[{"field": name, "problem": problem}])
 
 
 def _validate(model: type[Model], fields: dict[str, Any]) -> Model:
@@ -111,9 +141,10 @@ def _describe(model: type[BaseModel], error: Any) -> dict[str, str]:
     return {"field": ".".join(path), "problem": error["msg"].removeprefix("Value error, ")}
 
 
-def _is_image(annotation: Any, metadata: list[Any]) -> bool:
+def _is_image(field: FieldInfo) -> bool:
+    annotation = field.annotation
     if annotation is bytes:
-        return any(isinstance(entry, BeforeValidator) for entry in metadata)
+        return any(isinstance(entry, BeforeValidator) for entry in field.metadata)
     return any(
         arg is bytes or (get_origin(arg) is Annotated and get_args(arg)[0] is bytes) for arg in get_args(annotation)
     )

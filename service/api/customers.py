@@ -2,12 +2,12 @@ from datetime import date, datetime
 from typing import Annotated
 
 from apiflask import APIBlueprint
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field
 
 from service import customers, enrolment, removal
 from service.api.body import Image
 from service.api.endpoint import caller, endpoint, names, product, session
-from service.api.fields import Dates, Identifier
+from service.api.fields import Dates, Identifier, Line
 from service.api.paging import Page, next_cursor, position
 from service.customers import Identity
 from service.enrolment import Validity, read_specimens
@@ -28,7 +28,7 @@ class NewSpecimens(Dates):
 class NewCustomer(NewSpecimens):
     customer_id: Identifier = Field(description="Your own id of this person.")
     account_ids: list[Identifier] = Field(default=[], max_length=100, description="Accounts this person may sign on.")
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    name: Annotated[Line, Field(max_length=200)] | None = None
 
 
 class Quality(BaseModel):

@@ -41,6 +41,8 @@ def endpoint(
         @wraps(view)
         def handle(**path_values: str) -> Response:
             g.caller = authorise(scope)
+            if any("\0" in value for value in path_values.values()):  # PostgreSQL cannot even look it up
+                raise Refused("not_found")
             inputs: dict[str, Any] = {}
             if body is not None:
                 inputs["body"] = read_body(body)

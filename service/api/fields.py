@@ -1,14 +1,29 @@
 """Fields that several calls share."""
 
+import re
 from datetime import date
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 # Ids travel in paths, so they carry no separator of a URL; a leading letter or digit keeps `.` and `..` out.
 Identifier = Annotated[
     str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@+-]*$")
 ]
+
+# PostgreSQL stores no NUL, and a line has no control characters.
+Line = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+
+
+def _iso_date(value: object) -> object:
+    """Left to itself pydantic takes a number for seconds since 1970."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        return value
+    raise ValueError("must be a date: YYYY-MM-DD")
+
+
+Day = Annotated[date, BeforeValidator(_iso_date)]
 
 
 class Strict(BaseModel):
@@ -16,8 +31,8 @@ class Strict(BaseModel):
 
 
 class Dates(Strict):
-    valid_from: date | None = Field(None, description="First day on which it counts.")
-    valid_to: date | None = Field(None, description="Last day on which it counts.")
+    valid_from: Day | None = Field(None, description="First day on which it counts.")
+    valid_to: Day | None = Field(None, description="Last day on which it counts.")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -9,7 +9,7 @@ from embeddings.errors import UnusableImage
 from service import metrics, verification
 from service.api.body import Image
 from service.api.endpoint import caller, endpoint, names, product, session
-from service.api.fields import Strict
+from service.api.fields import Day, Line, Strict
 from service.api.paging import Page, next_cursor, position
 from service.customers import open_identity, owners
 from service.dates import today
@@ -27,8 +27,8 @@ class NewVerification(Strict):
     kind: Literal["signature", "cheque"] = "signature"
     amount: Amount | None = Field(None, description="Decimal string.")
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = Field(None, description="ISO 4217.")
-    signed_on: date | None = Field(None, description="The day whose validity dates count; by default today.")
-    reference: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+    signed_on: Day | None = Field(None, description="The day whose validity dates count; by default today.")
+    reference: Annotated[Line, Field(max_length=128)] | None = None
     target_far: Annotated[float, Field(gt=0, lt=1)] | None = None
     box: str | list[int] | None = Field(None, description="`left,top,width,height` of the signature in pixels.")
 
@@ -92,7 +92,7 @@ class VerificationPage(BaseModel):
 class Filter(Page):
     outcome: Literal["accept", "refer", "reject"] | None = None
     state: Literal["open", "claimed", "closed"] | None = None
-    account_id: str | None = Field(None, max_length=128)
+    account_id: Line | None = Field(None, max_length=128)
 
 
 @endpoint(
