@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
+from io import BytesIO
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from flask import Request, current_app, request
@@ -92,12 +93,14 @@ def _form_fields(source: Request, model: type[BaseModel]) -> dict[str, Any]:
         _check_parts(name, values, bytes if _is_image(field) else str)
         # One part too many becomes a list where a single value is expected, and validation says so.
         fields[name] = values if is_list(field.annotation) or len(values) > 1 else values[0]
-    return fields | {f"{name} (form)": values for name, values in parts.items()}
+    return fields | ({"(unknown)": parts} if parts else {})
 
 
 def _parts(source: Request) -> dict[str, list[str | bytes]]:
-    """Text parts as str, file parts as bytes. Left to itself the parser takes a truncated form for an empty one."""
+    """Text parts as str, file parts as bytes. Left to itself the parser takes a truncated form for an empty one, and
+    writes large images to the disk in clear."""
     parser = FormDataParser(
+        stream_factory=lambda *_unused, **_lengths: BytesIO(),
         max_form_memory_size=source.max_form_memory_size,
         max_content_length=source.max_content_length,
         max_form_parts=source.max_form_parts,
@@ -112,7 +115,6 @@ def _parts(source: Request) -> dict[str, list[str | bytes]]:
         parts.setdefault(name, []).append(value)
     for name, file in files.items(multi=True):
         parts.setdefault(name, []).append(file.stream.read())
-        file.close()
     return parts
 
 
