@@ -58,15 +58,11 @@ def claim(database: Database, vault: Vault, scope: bytes, print_: bytes, hours: 
             return _insert(session, scope, print_, now, now + timedelta(hours=hours))
     except IntegrityError:
         pass
-    with database.writing() as session:
-        known = session.scalar(
-            select(IdempotentRequest).where(IdempotentRequest.scope_hash == scope).with_for_update()
-        )
-        if known is None or known.expires_at <= now:  # it went between the two transactions, or is due to go
-            if known is not None:
-                session.execute(delete(IdempotentRequest).where(IdempotentRequest.id == known.id))
-            return _insert(session, scope, print_, now, now + timedelta(hours=hours))
-        return _judge(session, vault, known, print_, now)
+    try:
+        with database.writing() as session:
+            return _take_over(session, vault, scope, print_, now, now + timedelta(hours=hours))
+    except IntegrityError as problem:  # the key came free, and another request was faster
+        raise Refused("idempotency_in_progress") from problem
 
 
 def complete(session: Session, vault: Vault, claim: Claim, answer: Answer, subjects: Iterable[str]) -> None:
@@ -125,6 +121,17 @@ def _insert(session: Session, scope: bytes, print_: bytes, now: datetime, expire
     session.add(request)
     session.flush()
     return Claim(request.id, now)
+
+
+def _take_over(
+    session: Session, vault: Vault, scope: bytes, print_: bytes, now: datetime, expires_at: datetime
+) -> Claim | Answer:
+    known = session.scalar(select(IdempotentRequest).where(IdempotentRequest.scope_hash == scope).with_for_update())
+    if known is not None and known.expires_at > now:
+        return _judge(session, vault, known, print_, now)
+    if known is not None:  # it is due to go; otherwise it went between the two transactions
+        session.execute(delete(IdempotentRequest).where(IdempotentRequest.id == known.id))
+    return _insert(session, scope, print_, now, expires_at)
 
 
 def _judge(session: Session, vault: Vault, known: IdempotentRequest, print_: bytes, now: datetime) -> Claim | Answer:
