@@ -34,24 +34,41 @@ def find_ink(grey: NDArray[np.uint8]) -> Mask:
 def flatten(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Divide by the paper's brightness, so that shadows and tints go and paper is `PAPER` everywhere."""
     height, width = grey.shape
-    cell = max(4, max(height, width) // 32)
-    size = (max(1, width // cell), max(1, height // cell))
-    coarse = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    coarse = grey
+    for _ in range(max(2, (max(height, width) // 32).bit_length() - 1)):
+        coarse = halve(coarse)
     paper = cv2.GaussianBlur(cv2.dilate(coarse, np.ones((5, 5), np.uint8)), (5, 5), 0)
     full = cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR)
-    return cv2.divide(grey, full, scale=PAPER).astype(np.uint8, copy=False)
+    return np.asarray(cv2.divide(grey, full, scale=PAPER), np.uint8)
+
+
+def halve(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mean of 2 x 2 pixels, an odd last row or column dropped: four times as fast as any other ratio."""
+    height, width = grey.shape[0] // 2, grey.shape[1] // 2
+    if not height or not width:
+        return grey
+    even = grey[: 2 * height, : 2 * width]
+    return np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def threshold(flat: NDArray[np.uint8]) -> float:
     """Otsu's threshold, never inside the noise of the paper: on faint ink it would split the paper itself."""
-    otsu, _ = cv2.threshold(flat, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
-    paper, noise = paper_noise(flat)
-    return min(otsu, paper - max(NOISE * noise, CONTRAST))
+    histogram = cv2.calcHist([flat], [0], None, [256], [0, 256]).ravel().astype(np.float64)
+    paper, noise = paper_noise(histogram)
+    return min(otsu(histogram), paper - max(NOISE * noise, CONTRAST))
 
 
-def paper_noise(flat: NDArray[np.uint8]) -> tuple[int, float]:
+def otsu(histogram: NDArray[np.float64]) -> float:
+    """Grey at or below which pixels are dark: the split with the most variance between its classes."""
+    weight = np.cumsum(histogram)
+    moment = np.cumsum(histogram * np.arange(256))
+    rest = weight[-1] - weight
+    between = (weight[-1] * moment - weight * moment[-1]) ** 2 / np.maximum(weight * rest, 1.0)
+    return float(np.argmax(between))
+
+
+def paper_noise(histogram: NDArray[np.float64]) -> tuple[int, float]:
     """Grey of the paper (the mode) and its noise, measured on the bright side, where there is no ink."""
-    histogram = cv2.calcHist([flat], [0], None, [256], [0, 256]).ravel()
     paper = 128 + int(np.argmax(histogram[128:]))
     bright = histogram[paper:]
     return paper, math.sqrt(float(bright @ np.arange(bright.size) ** 2) / max(float(bright.sum()), 1.0))

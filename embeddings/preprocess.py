@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from embeddings.decode import decode
 from embeddings.errors import UnusableImage
-from embeddings.ink import find_ink
+from embeddings.ink import find_ink, halve
 from embeddings.quality import BLOCKING, Quality, assess
 from embeddings.thin import thin
 
@@ -98,12 +98,19 @@ def place(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     scale = min(SPREAD / spread, LARGEST_SCALE)
     shrink = min(scale, 1.0)
     size = (max(1, round(w * shrink)), max(1, round(h * shrink)))
-    small = cv2.resize(crop * 255, size, interpolation=cv2.INTER_AREA)
+    small = shrunk(crop * 255, size)
     fx, fy = scale * w / size[0], scale * h / size[1]  # what is left to scale; exactly 1 but for rounding
     shift_x = width / 2 - 0.5 - scale * (x + 0.5) + 0.5 * fx
     shift_y = height / 2 - 0.5 - scale * (y + 0.5) + 0.5 * fy
     matrix = np.array([[fx, 0, shift_x], [0, fy, shift_y]])
     return np.asarray(cv2.warpAffine(small, matrix, (width, height), flags=cv2.INTER_LINEAR), np.uint8)
+
+
+def shrunk(grey: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Area average of `grey` at `size` (width, height); whole halvings first, because they are fast."""
+    while grey.shape[1] >= 4 * size[0] and grey.shape[0] >= 4 * size[1]:
+        grey = halve(grey)
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def moments(mask: NDArray[np.uint8]) -> tuple[float, float, float]:

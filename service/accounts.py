@@ -93,7 +93,10 @@ def list_accounts(session: Session, after: int, limit: int) -> list[AccountState
 
 
 def delete_account(session: Session, account_id: str, *, actor: str) -> None:
-    """Deletes the account with its mandates; its customers and past verifications stay. Raises `account_not_found`."""
+    """Deletes the account with its mandates; its customers and past verifications stay.
+
+    Raises `account_not_found`.
+    """
     # Of two deletions at once one finds it, so looking first would not be enough.
     if session.scalar(delete(Account).where(Account.account_id == account_id).returning(Account.id)) is None:
         raise Refused("account_not_found")
