@@ -136,7 +136,8 @@ def _find_account(session: Session, account_id: str) -> Found:
 def _templates_of(session: Session, account: int, model_version: str) -> Sequence[Found]:
     """Every template that counts, with the dates of its specimen and of its signatory.
 
-    The customers stay locked against erasure until the answer is committed: nobody is matched after being removed.
+    Customers and specimens stay locked against erasure until the answer is committed: nobody is matched after being
+    removed, and the answer never refers to a specimen that went in between.
     """
     return session.execute(
         select(
@@ -161,7 +162,7 @@ def _templates_of(session: Session, account: int, model_version: str) -> Sequenc
             Specimen.status == "active",
             Template.model_version == model_version,
         )
-        .with_for_update(read=True, key_share=True, of=Customer)
+        .with_for_update(read=True, key_share=True, of=(Customer, Specimen))
     ).all()
 
 
