@@ -6,7 +6,7 @@ nobody completed proves that the work was not committed, and after its lease ano
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from service.database import Database
 from service.errors import Refused
-from service.models import IdempotentRequest, IdempotentSubject
+from service.models import Customer, IdempotentRequest, IdempotentSubject, Specimen
 from service.vault import SealedValue, Vault
 
 KIND = "answer"
@@ -68,7 +68,10 @@ def claim(database: Database, vault: Vault, scope: bytes, print_: bytes, hours: 
 def complete(session: Session, vault: Vault, claim: Claim, answer: Answer, subjects: Iterable[str]) -> None:
     """Keeps the answer, in the transaction of the work. Raises `idempotency_in_progress` where the lease ran out and
     another request took over: then this one's work is rolled back."""
-    sealed = vault.seal(str(claim.id), KIND, answer.body.encode())
+    named = sorted(set(subjects))
+    state, sealed = "erased", None
+    if _hold(session, named):
+        state, sealed = "done", vault.seal(str(claim.id), KIND, answer.body.encode())
     done = session.execute(
         update(IdempotentRequest)
         .where(
@@ -76,12 +79,12 @@ def complete(session: Session, vault: Vault, claim: Claim, answer: Answer, subje
             IdempotentRequest.started_at == claim.started_at,
             IdempotentRequest.state == "running",
         )
-        .values(state="done", status_code=answer.status_code, **sealed._asdict())
+        .values(state=state, status_code=answer.status_code, **(sealed._asdict() if sealed else {}))
     )
     if cast("CursorResult[object]", done).rowcount != 1:
         raise Refused("idempotency_in_progress")
-    rows = [{"request_id": claim.id, "owner": subject} for subject in sorted(set(subjects))]
-    if rows:
+    rows = [{"request_id": claim.id, "owner": subject} for subject in named]
+    if rows and sealed:
         session.execute(insert(IdempotentSubject), rows)
 
 
@@ -112,6 +115,18 @@ def forget(session: Session, subject: str) -> int:
 def expire(session: Session) -> int:
     gone = session.execute(delete(IdempotentRequest).where(IdempotentRequest.expires_at <= datetime.now(UTC)))
     return cast("CursorResult[object]", gone).rowcount
+
+
+def _hold(session: Session, named: Sequence[str]) -> bool:
+    """Whether all of these persons and specimens are still there, and stay until the commit: an erasure that went by
+    unseen would not find this answer, and it would outlive the person."""
+    if not named:
+        return True
+    held = 0
+    for public_id in (Customer.owner, Specimen.specimen_id):
+        rows = select(public_id).where(public_id.in_(named)).with_for_update(read=True, key_share=True)
+        held += len(session.scalars(rows).all())
+    return held == len(named)
 
 
 def _insert(session: Session, scope: bytes, print_: bytes, now: datetime, expires_at: datetime) -> Claim:
