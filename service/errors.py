@@ -33,6 +33,7 @@ CODES: dict[str, Meaning] = {
     "too_large": Meaning(413, "The request or one of its images is larger than this server accepts."),
     "unsupported_media_type": Meaning(415, "Send multipart/form-data or application/json."),
     "malformed_body": Meaning(400, "The request body could not be parsed as its media type says."),
+    "malformed_request": Meaning(400, "This is not an HTTP request that the server can read, or it is too long."),
     "invalid_field": Meaning(422, "A field is missing, unknown or has an unusable value; see `errors`."),
     "unknown_customer": Meaning(422, "A signatory names a customer who is not enrolled."),
     "rules_not_supported": Meaning(

@@ -26,7 +26,7 @@ def create_app(settings: Settings, product: Product | None = None) -> Flask:
         title="Countersign",
         version=VERSION,
         docs_path="",  # `docs` serves its own, without a CDN
-        static_folder=None,
+        static_folder=None,  # type: ignore[arg-type] # Flask takes None, only APIFlask's hint forgot it
     )
     # Both would be answered by the framework itself, in HTML, and a redirect repeats the address.
     app.url_map.merge_slashes = False
