@@ -16,8 +16,13 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> object:
         try:
             return super().invoke(context)
-        except BadSetting as problem:
-            raise click.ClickException(str(problem)) from problem
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as problem:
+            line = _mendable(problem)
+            if line is None:
+                raise
+            raise click.ClickException(line) from problem
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -167,7 +172,22 @@ def _database(loaded: Settings):  # type: ignore[no-untyped-def]
     return Database(loaded.database_url, pool_size=1)
 
 
+def _mendable(problem: Exception) -> str | None:
+    """What is wrong in words for the operator; None for a bug. Imports late: most commands need none of these."""
+    from sqlalchemy.exc import DBAPIError
+
+    from embeddings.bundle import BrokenBundle
+    from service.keystore import BrokenKeyStore
+
+    if isinstance(problem, (BadSetting, BrokenBundle, BrokenKeyStore)):
+        return str(problem)
+    if isinstance(problem, DBAPIError):  # its own text repeats the statement with its parameters
+        return f"the database does not do its work ({type(problem.orig).__name__}): is it there, and migrated?"
+    return None
+
+
 def _write_secret(path: Path, secret: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)  # a file that was there already keeps its mode otherwise
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(secret + "\n")
