@@ -26,10 +26,12 @@ class KeyStore:
     lookup: bytes
 
     @classmethod
-    def open(cls, url: str) -> Self:
-        """Opens the store at `file:PATH`; makes it, readable by its owner alone, where there is none."""
+    def open(cls, url: str, *, may_create: bool = True) -> Self:
+        """Opens the store at `file:PATH`; where there is none makes it, readable by its owner alone, if it may."""
         path = Path(url.removeprefix("file:"))
         if not path.exists():
+            if not may_create:
+                raise BrokenKeyStore(f"{path} is missing, and the database is not known to be empty: restore it")
             _create(path)
         try:
             stored = json.loads(path.read_text("utf-8"))

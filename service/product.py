@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass, field
 
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
 from embeddings.encoder import Encoder
 from embeddings.index import use_one_thread
 from service.database import Database
-from service.keystore import KeyStore
+from service.keystore import BrokenKeyStore, KeyStore
+from service.models import Customer
 from service.search_index import SearchIndex, Tick
 from service.settings import Settings
 from service.vault import Vault
@@ -24,7 +28,7 @@ class Product:
     def open(cls, settings: Settings) -> "Product":
         use_one_thread()
         database = Database(settings.database_url, pool_size=settings.threads + 2)
-        vault = Vault(KeyStore.open(settings.keystore_url))
+        vault = Vault(_open_keys(settings.keystore_url, database))
         encoder = Encoder.load(settings.bundle)
         index = SearchIndex(database, vault, encoder.model_version, encoder.dimension)
         tick = Tick(index, settings.index_refresh_seconds)
@@ -34,3 +38,17 @@ class Product:
     def close(self) -> None:
         self.tick.stop()
         self.database.close()
+
+
+def _open_keys(url: str, database: Database) -> KeyStore:
+    """A new store is made for an empty database only: with other keys nobody in it would be found any more, and
+    whoever is enrolled meanwhile would be lost when the right store comes back. Raises `BrokenKeyStore`."""
+    try:
+        with database.reading() as session:
+            sealed_under = session.scalar(select(Customer.key_id).order_by(Customer.id.desc()).limit(1))
+    except SQLAlchemyError:
+        return KeyStore.open(url, may_create=False)  # readiness waits for the database
+    store = KeyStore.open(url, may_create=sealed_under is None)
+    if sealed_under is not None and sealed_under not in store.keys:
+        raise BrokenKeyStore(f"{url} lacks the key that the database is sealed under: restore the store that has it")
+    return store
