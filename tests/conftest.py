@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 
 from service.access import SCOPES, create_key
@@ -13,6 +14,10 @@ from service.schema import migrate
 from service.settings import Settings
 from tests.support.postgres import Postgres
 from tests.support.server import Server
+
+# A busy machine is no failure: no test is timed.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 
