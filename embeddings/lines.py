@@ -80,7 +80,7 @@ def erase_upright(mask: Mask, least: float) -> Mask:
 
 def is_ruled(line: Line, width: int) -> bool:
     across = line.length >= ACROSS * width and line.rms <= max(ROUNDING, 1e-3 * line.length) and line.straight > 0.85
-    sure = line.length >= SURE and line.rms <= ROUNDING and line.straight > 0.95
+    sure = line.length >= SURE and line.rms <= 0.9 * ROUNDING and line.straight > 0.75
     return across or sure
 
 
