@@ -1,0 +1,22 @@
+"""The bundle under measurement, and one with templates of a size that is asked for."""
+
+import os
+from pathlib import Path
+
+from benchmarks.child import measure_apart
+from embeddings.bundle import Bundle, load
+from embeddings.encoder import Encoder
+
+
+def current() -> Bundle:
+    """`COUNTERSIGN_BUNDLE`, or the one that ships."""
+    return Encoder.load(os.environ.get("COUNTERSIGN_BUNDLE")).bundle
+
+
+def of_dimension(dimension: int, folder: Path) -> Bundle:
+    """The current bundle if its templates have this size, otherwise a stand-in with a tower that only averages."""
+    bundle = current()
+    if bundle.dimension == dimension:
+        return bundle
+    measure_apart("benchmarks.stand_in", {"dimension": dimension, "folder": str(folder)})
+    return load(folder)
