@@ -39,7 +39,7 @@ def test_the_cedar_reader_says_what_is_missing(tmp_path: Path) -> None:
 def test_the_cedar_reader_refuses_a_stray_name(tmp_path: Path) -> None:
     root = draw_cedar(tmp_path)
     (root / "signatures" / "full_org" / "thumbnail.png").touch()
-    with pytest.raises(datasets.BrokenDataset, match="expected original_W_N.png"):
+    with pytest.raises(datasets.BrokenDataset, match=r"expected original_W_N\.png"):
         datasets.cedar(root)
 
 

@@ -29,7 +29,7 @@ class Gather(keras.layers.Layer):
     """
 
     def __init__(self, cells: tuple[int, int] = CELLS, blur: float = 0.75, **options) -> None:
-        super().__init__(trainable=False, **options)
+        super().__init__(**options)
         self.cells, self.blur = tuple(cells), blur
 
     def build(self, shape) -> None:

@@ -1,0 +1,147 @@
+"""Network, loss, training and export, on drawn signatures."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="training/requirements.txt is not installed")
+
+import keras
+
+from training import batches, export, losses, network, synthetic, train
+from training.canvases import Canvases
+from training.measure import distances
+
+pytestmark = [
+    pytest.mark.tensorflow,
+    # TensorFlow 2.21 predates numpy 2's `copy` argument; nothing of ours can change that.
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn:DeprecationWarning"),
+]
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Canvases:
+    return synthetic.canvases(range(700, 706), genuine=4, forged=2)
+
+
+@pytest.fixture(scope="module")
+def tower(drawn: Canvases) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    built = network.build_tower(8)
+    network.start_from_components(built, as_input(drawn.pixels))
+    return built
+
+
+def as_input(pixels: np.ndarray) -> np.ndarray:
+    return pixels[..., None].astype(np.float32)
+
+
+def test_weights_of_the_head_cannot_go_negative(tower: keras.Model) -> None:
+    scale = tower.get_layer("scale")
+    before = scale.get_weights()
+    for raw in (-50.0, -1.0, 0.0, 50.0):
+        scale.set_weights([np.full(8, raw, np.float32)])
+        assert (scale.weights_now() >= 0).all()
+    scale.set_weights(before)
+
+
+def test_the_head_can_be_set_to_given_weights(tower: keras.Model) -> None:
+    scale = tower.get_layer("scale")
+    before = scale.get_weights()
+    wanted = np.linspace(0.01, 9, 8, dtype=np.float32)
+    scale.set_weights_to(wanted)
+    assert scale.weights_now() == pytest.approx(wanted, rel=1e-4)
+    scale.set_weights(before)
+
+
+def test_the_logit_of_a_pair_is_bias_minus_l1(tower: keras.Model, drawn: Canvases) -> None:
+    siamese = network.siamese(tower)
+    siamese.get_layer("head").bias.assign(3.0)
+    vectors = train.embed(tower, drawn.pixels[:5])
+    logits = siamese.predict(as_input(drawn.pixels[:5]), verbose=0)
+    assert logits == pytest.approx(3.0 - distances(vectors, vectors), abs=1e-3)
+
+
+def test_pairs_are_told_apart_by_kind() -> None:
+    #                   owner, text, genuine
+    labels = np.array([[1, 1, 1], [1, 1, 1], [1, 1, 0], [2, 1, 1], [3, 3, 1], [3, 3, 0]])
+    kinds = {kind: keras.ops.convert_to_numpy(mask) for kind, mask in losses.pair_kinds(labels).items()}
+    pairs = {kind: {(a, b) for a, b in np.argwhere(mask) if a < b} for kind, mask in kinds.items()}
+    assert pairs["genuine"] == {(0, 1)}
+    assert pairs["skilled"] == {(0, 2), (1, 2), (4, 5)}
+    assert pairs["same_text"] == {(0, 3), (1, 3), (2, 3)}
+    assert pairs["other"] == {(a, b) for a in range(4) for b in (4, 5)}
+
+
+def test_a_batch_does_not_depend_on_who_asks(drawn: Canvases) -> None:
+    share = batches.Share(drawn, owners=3, genuine=2, forged=1)
+    one, two = (batches.Batches([share], steps=2, seed=5) for _ in range(2))
+    assert np.array_equal(one[1][0], two[1][0])
+    assert one[0][0].shape == (9, 128, 256, 1)
+    assert not np.array_equal(one[0][0], one[1][0])
+
+
+def test_an_augmented_canvas_is_still_ink_on_paper(drawn: Canvases) -> None:
+    share = batches.Share(drawn, owners=6, genuine=2, forged=1)
+    canvases, labels = batches.Batches([share], steps=1, seed=0)[0]
+    assert set(np.unique(canvases)) == {0.0, 1.0}
+    assert 0.01 < canvases.mean() < 0.2
+    assert labels.dtype == np.int32
+
+
+def test_training_lowers_the_loss_on_drawn_signatures(drawn: Canvases, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    chosen = train.options(
+        [*"--data x --epochs 3 --steps 4 --dimension 8 --out".split(), str(tmp_path), "--checkpoints", str(tmp_path)]
+    )
+    shares = [batches.Share(drawn, owners=6, genuine=2, forged=1)]
+    siamese = train.compiled(train.prepare(shares, 8, 0), chosen, same_text=False)
+    found = train.fit(siamese, shares, chosen)
+    assert found[-1] < found[0]
+    again = train.compiled(train.prepare(shares, 8, 1), chosen, same_text=False)
+    assert train.fit(again, shares, chosen) == found  # resumed where it ended: nothing left to do
+    assert np.array_equal(again.get_weights()[0], siamese.get_weights()[0])
+
+
+def test_the_exported_tower_answers_what_keras_answers(tower: keras.Model, drawn: Canvases, tmp_path: Path) -> None:
+    folded = export.folded(tower, slope=0.5)
+    export.write_tower(folded, tmp_path, as_input(drawn.pixels[:4]))
+    trained = 0.5 * train.embed(tower, drawn.pixels)
+    served = export.run_litert(tmp_path / "tower.tflite", as_input(drawn.pixels))
+    assert np.abs(trained - served).max() < 1e-4
+    assert (tmp_path / "tower" / "1" / "saved_model.pb").exists()
+
+
+def test_a_tower_that_does_not_convert_faithfully_is_refused(
+    tower: keras.Model, drawn: Canvases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "run_litert", lambda _, canvases: np.zeros((len(canvases), 8), np.float32))
+    with pytest.raises(export.TowersDisagree):
+        export.write_tower(export.folded(tower, 1.0), tmp_path, as_input(drawn.pixels[:2]))
+
+
+def test_train_runs_as_a_sagemaker_script(tmp_path: Path) -> None:
+    from tests.test_training import draw_cedar
+
+    data, model = draw_cedar(tmp_path / "training", writers=4, each=3), tmp_path / "model"
+    done = subprocess.run(
+        [sys.executable, "-m", "training.train", "--epochs", "1", "--steps", "2", "--dimension", "8"]
+        + ["--drawn-writers", "4"],
+        cwd=ROOT,
+        env={**os.environ, "SM_MODEL_DIR": str(model), "SM_CHANNEL_TRAINING": str(data)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert keras.models.load_model(model / "tower.keras").output_shape == (None, 8)
+    run = json.loads((model / "run.json").read_text())
+    assert [one["source"] for one in run["collections"]] == ["cedar", "drawn"]
