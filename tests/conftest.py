@@ -14,6 +14,7 @@ from service.schema import migrate
 from service.settings import Settings
 from tests.support.postgres import Postgres
 from tests.support.server import Server
+from tests.support.world import World
 
 # A busy machine is no failure: no test is timed.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -65,6 +66,21 @@ def product(settings: Settings) -> Iterator[Product]:
     opened.index.catch_up()
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One application for many tests, on both databases; they keep apart by ids that nobody used yet."""
+    folder = tmp_path_factory.mktemp("world")
+    url = f"sqlite:///{folder / 'countersign.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres").new_database()
+    settings = Settings(database_url=url, keystore_url=f"file:{folder / 'keystore.json'}")
+    migrate(url)
+    product = Product.open(settings)
+    product.index.catch_up()
+    yield World(settings, product)
+    product.close()
 
 
 @pytest.fixture
