@@ -11,5 +11,8 @@ request_seconds = Histogram(
 )
 verifications = Counter("countersign_verifications_total", "Verifications", ["outcome"])
 index_templates = Gauge(
-    "countersign_index_templates", "Templates in the search index of a process", multiprocess_mode="max"
+    "countersign_index_templates",
+    "Templates in the search index of each living process",
+    ["model_version"],
+    multiprocess_mode="liveall",
 )

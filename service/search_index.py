@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from embeddings.index import Index
+from service import metrics
 from service.database import Database
 from service.models import ChangeMark, Specimen, Template, TemplateChange
 from service.templates import open_vector, sealed_vectors
@@ -68,6 +69,7 @@ class SearchIndex:
                 self._rebuild(session, latest)
             elif self._applied < latest:
                 self._apply_changes(session, latest)
+            metrics.index_templates.labels(self._model_version).set(len(self))
 
     def _apply_changes(self, session: Session, latest: int) -> None:
         touched = set(
