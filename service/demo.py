@@ -90,7 +90,10 @@ def _enrol(client: Client, people: list[Path], console: Console) -> None:
 
 def _verify(client: Client, people: list[Path], console: Console) -> list[Judged]:
     questions = [
-        (person, image) for person in people for image in sorted(person.glob("*.png")) if _is_questioned(image)
+        (person, image)
+        for person in people
+        for image in sorted(person.glob("*.png"), key=lambda path: (path.stem.startswith("forged"), path.stem))
+        if _is_questioned(image)
     ]
     judged = []
     with Progress(console=console, transient=True) as progress:
@@ -123,7 +126,7 @@ def _remove(client: Client, person: Path, account: str, folder: Path, console: C
     """Removes a leaver and looks for what might be left, through the API and in the files."""
     customer = person.name
     receipt = client.delete(f"/v1/customers/{customer}", expect=200)
-    went = ", ".join(f"{count} {what}" for what, count in receipt["counts"].items() if count)
+    went = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in receipt["counts"].items() if count)
     image = {"image": [person / "genuine_3.png"]}
     found = client.post("/v1/searches", {"limit": "100"}, image, expect=200)["items"]
     client.get(f"/v1/customers/{customer}", expect=404)
