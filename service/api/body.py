@@ -72,6 +72,9 @@ def form_name(name: str, annotation: Any) -> str:
 
 
 def _json_fields(source: Request) -> dict[str, Any]:
+    source.get_data()
+    if source.content_length is None:
+        source.stream.read(1)  # a body that does not tell its length is cut at the limit; this read says so: 413
     try:
         fields = source.get_json()
     except BadRequest as problem:
