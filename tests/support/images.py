@@ -26,6 +26,7 @@ def jpeg(image: Image.Image) -> bytes:
     return _saved(image, "JPEG", quality=90)
 
 
+@cache
 def blank_page() -> bytes:
     return png(Image.new("L", (WIDTH, HEIGHT), 255))
 
@@ -34,6 +35,7 @@ def one_pixel() -> bytes:
     return png(Image.new("L", (1, 1), 0))
 
 
+@cache
 def photo() -> bytes:
     """Smooth colours and texture everywhere, no paper anywhere."""
     noise = np.random.default_rng(5)
@@ -44,26 +46,31 @@ def photo() -> bytes:
     return jpeg(Image.fromarray(np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8)))
 
 
+@cache
 def truncated_png() -> bytes:
     whole = signature("truncated")
     return whole[: len(whole) // 2]
 
 
+@cache
 def truncated_jpeg() -> bytes:
     whole = jpeg(_draw("truncated", 0))
     return whole[: len(whole) // 2]
 
 
+@cache
 def animated_png() -> bytes:
     frames = [_draw("animated", variant) for variant in range(2)]
     return _saved(frames[0], "PNG", save_all=True, append_images=frames[1:], duration=100)
 
 
+@cache
 def animated_gif() -> bytes:
     frames = [_draw("animated", variant) for variant in range(2)]
     return _saved(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100)
 
 
+@cache
 def tiff_of_two_pages() -> bytes:
     pages = [_draw("pages", variant) for variant in range(2)]
     return _saved(pages[0], "TIFF", save_all=True, append_images=pages[1:])
@@ -73,6 +80,7 @@ def svg() -> bytes:
     return b'<svg xmlns="http://www.w3.org/2000/svg" width="600" height="240"><path d="M9 9 L590 230"/></svg>'
 
 
+@cache
 def pdf() -> bytes:
     return _saved(_draw("pdf", 0), "PDF")
 
