@@ -15,7 +15,7 @@ import keras
 
 from training import batches, export, losses, network, synthetic, train
 from training.canvases import Canvases
-from training.measure import distances
+from training.measure import auc, distances, run_trials
 
 pytestmark = [
     pytest.mark.tensorflow,
@@ -32,11 +32,9 @@ def drawn() -> Canvases:
 
 
 @pytest.fixture(scope="module")
-def tower(drawn: Canvases) -> keras.Model:
+def tower() -> keras.Model:
     keras.utils.set_random_seed(0)
-    built = network.build_tower(8)
-    network.start_from_components(built, as_input(drawn.pixels))
-    return built
+    return network.build_tower(32)
 
 
 def as_input(pixels: np.ndarray) -> np.ndarray:
@@ -47,7 +45,7 @@ def test_weights_of_the_head_cannot_go_negative(tower: keras.Model) -> None:
     scale = tower.get_layer("scale")
     before = scale.get_weights()
     for raw in (-50.0, -1.0, 0.0, 50.0):
-        scale.set_weights([np.full(8, raw, np.float32)])
+        scale.set_weights([np.full(32, raw, np.float32)])
         assert (scale.weights_now() >= 0).all()
     scale.set_weights(before)
 
@@ -55,7 +53,7 @@ def test_weights_of_the_head_cannot_go_negative(tower: keras.Model) -> None:
 def test_the_head_can_be_set_to_given_weights(tower: keras.Model) -> None:
     scale = tower.get_layer("scale")
     before = scale.get_weights()
-    wanted = np.linspace(0.01, 9, 8, dtype=np.float32)
+    wanted = np.linspace(0.01, 9, 32, dtype=np.float32)
     scale.set_weights_to(wanted)
     assert scale.weights_now() == pytest.approx(wanted, rel=1e-4)
     scale.set_weights(before)
@@ -80,6 +78,16 @@ def test_pairs_are_told_apart_by_kind() -> None:
     assert pairs["other"] == {(a, b) for a in range(4) for b in (4, 5)}
 
 
+def test_the_untrained_tower_already_ranks_genuine_over_strangers(tower: keras.Model, drawn: Canvases) -> None:
+    trials = run_trials(train.embed(tower, drawn.pixels), drawn.owner, drawn.genuine)
+    assert auc(trials.of("genuine"), trials.of("random")) > 0.9
+
+
+def test_a_dimension_that_the_cells_cannot_share_is_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of 32"):
+        network.build_tower(100)
+
+
 def test_a_batch_does_not_depend_on_who_asks(drawn: Canvases) -> None:
     share = batches.Share(drawn, owners=3, genuine=2, forged=1)
     one, two = (batches.Batches([share], steps=2, seed=5) for _ in range(2))
@@ -98,14 +106,13 @@ def test_an_augmented_canvas_is_still_ink_on_paper(drawn: Canvases) -> None:
 
 def test_training_lowers_the_loss_on_drawn_signatures(drawn: Canvases, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
-    chosen = train.options(
-        [*"--data x --epochs 3 --steps 4 --dimension 8 --out".split(), str(tmp_path), "--checkpoints", str(tmp_path)]
-    )
+    few = ["--epochs", "3", "--steps", "4", "--dimension", "32", "--checkpoints", str(tmp_path)]
+    chosen = train.options(["--data", "unused", "--out", "unused", *few])
     shares = [batches.Share(drawn, owners=6, genuine=2, forged=1)]
-    siamese = train.compiled(train.prepare(shares, 8, 0), chosen, same_text=False)
+    siamese = train.compiled(train.prepare(shares, 32), chosen, same_text=False)
     found = train.fit(siamese, shares, chosen)
     assert found[-1] < found[0]
-    again = train.compiled(train.prepare(shares, 8, 1), chosen, same_text=False)
+    again = train.compiled(train.prepare(shares, 32), chosen, same_text=False)
     assert train.fit(again, shares, chosen) == found  # resumed where it ended: nothing left to do
     assert np.array_equal(again.get_weights()[0], siamese.get_weights()[0])
 
@@ -122,7 +129,7 @@ def test_the_exported_tower_answers_what_keras_answers(tower: keras.Model, drawn
 def test_a_tower_that_does_not_convert_faithfully_is_refused(
     tower: keras.Model, drawn: Canvases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "run_litert", lambda _, canvases: np.zeros((len(canvases), 8), np.float32))
+    monkeypatch.setattr(export, "run_litert", lambda _, canvases: np.zeros((len(canvases), 32), np.float32))
     with pytest.raises(export.TowersDisagree):
         export.write_tower(export.folded(tower, 1.0), tmp_path, as_input(drawn.pixels[:2]))
 
@@ -132,8 +139,7 @@ def test_train_runs_as_a_sagemaker_script(tmp_path: Path) -> None:
 
     data, model = draw_cedar(tmp_path / "training", writers=4, each=3), tmp_path / "model"
     done = subprocess.run(
-        [sys.executable, "-m", "training.train", "--epochs", "1", "--steps", "2", "--dimension", "8"]
-        + ["--drawn-writers", "4"],
+        [sys.executable, "-m", "training.train", *"--epochs 1 --steps 2 --dimension 32 --drawn-writers 3".split()],  # noqa: SIM905
         cwd=ROOT,
         env={**os.environ, "SM_MODEL_DIR": str(model), "SM_CHANNEL_TRAINING": str(data)},
         capture_output=True,
@@ -142,6 +148,6 @@ def test_train_runs_as_a_sagemaker_script(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert keras.models.load_model(model / "tower.keras").output_shape == (None, 8)
+    assert keras.models.load_model(model / "tower.keras").output_shape == (None, 32)
     run = json.loads((model / "run.json").read_text())
     assert [one["source"] for one in run["collections"]] == ["cedar", "drawn"]

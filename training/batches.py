@@ -101,17 +101,14 @@ def _style(rng: np.random.Generator) -> np.ndarray:
 
 
 def jitter(canvas: np.ndarray, style: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One more signature by the same hand: a little turn, scale, shift and another pen width, then binary again."""
-    angle = rng.normal(0, 0.04)
-    scale = np.exp(rng.normal(0, 0.04))
-    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    stretch = np.diag(np.exp(rng.normal(0, 0.03, 2)))
+    """One more signature by the same hand: a little turn, stretch and shift, then binary again. Small, because
+    preprocessing has already taken size, place and pen width away."""
+    angle = rng.normal(0, 0.02)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    stretch = np.diag(np.exp(rng.normal(0, 0.02, 2)))
     matrix = turn @ stretch @ style
     middle = np.array([canvas.shape[1] / 2, canvas.shape[0] / 2])
-    shift = middle - matrix @ middle + rng.normal(0, 2.0, 2)
+    shift = middle - matrix @ middle + rng.normal(0, 1.0, 2)
     ink = canvas.astype(np.float32)
-    width = rng.uniform(0.0, 1.2)
-    if width > 0.4:
-        ink = cv2.GaussianBlur(ink, (0, 0), width)
     moved = cv2.warpAffine(ink, np.column_stack([matrix, shift]), canvas.shape[::-1], flags=cv2.INTER_LINEAR)
-    return moved > rng.uniform(0.25, 0.55)
+    return moved > rng.uniform(0.35, 0.55)

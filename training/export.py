@@ -36,14 +36,12 @@ class TowersDisagree(RuntimeError):
 
 
 def folded(tower: keras.Model, slope: float) -> keras.Model:
-    """The tower with `slope * w` folded into its projection: what it answers is what is stored, and the L1 distance
-    between two answers is `slope` times the trained one."""
-    scale, project = tower.get_layer("scale"), tower.get_layer("project")
-    last = keras.layers.Dense(project.units, use_bias=False, name="template")
-    inputs = tower.get_layer("flat").output
-    model = keras.Model(tower.input, last(inputs), name="tower")
-    kernel = keras.ops.convert_to_numpy(project.kernel) * scale.weights_now() * np.float32(slope)
-    last.set_weights([kernel])
+    """The tower with `slope` folded into its weights w: what it answers is what is stored, and the L1
+    distance between two answers is `slope` times the trained one."""
+    model = keras.models.clone_model(tower)
+    model.set_weights(tower.get_weights())
+    scale = model.get_layer("scale")
+    scale.set_weights_to(scale.weights_now() * np.float32(slope))
     return model
 
 

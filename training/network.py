@@ -3,8 +3,8 @@
     tower:  canvas (128, 256, 1) -> w * e, float32 (d,)
     head:   logit(a, b) = bias - sum_i |w_i a_i - w_i b_i|,   w_i >= 0
 
-The tower starts as the unlearned direction grid (training.floor): oriented filters, gathered in coarse overlapping
-cells, then a projection that `training.train` starts from principal components. Learning begins at the floor.
+The tower starts as an unlearned direction grid (training.floor): line detectors gathered in coarse overlapping cells.
+Learning begins where the floor ends, and few parameters leave little room to learn the set instead of handwriting.
 
 Layers are registered and written in `keras.ops`, so that any Keras backend trains them and safe loading works.
 """
@@ -18,7 +18,8 @@ from keras import ops
 from training.canvases import CANVAS
 from training.floor import gather
 
-ORIENTED, SHAPES, MIXED, CELLS = 16, 32, 16, (8, 16)
+LINES, SHAPES = 16, 16
+CELLS, DETAILS = (4, 8), (8, 16)
 
 
 @keras.saving.register_keras_serializable("countersign")
@@ -28,7 +29,7 @@ class Gather(keras.layers.Layer):
     The Gaussian reaches over neighbouring cells, so a stroke that moves by some pixels moves its weight smoothly.
     """
 
-    def __init__(self, cells: tuple[int, int] = CELLS, blur: float = 0.75, **options) -> None:
+    def __init__(self, cells: tuple[int, int], blur: float = 0.8, **options) -> None:
         super().__init__(**options)
         self.cells, self.blur = tuple(cells), blur
 
@@ -90,64 +91,58 @@ class PairLogits(keras.layers.Layer):
         return self.bias - ops.sum(apart, axis=-1)
 
 
-def oriented_filters(count: int = ORIENTED, size: int = 7) -> np.ndarray:
-    """Edge detectors turned through a full circle, float32 (size, size, 1, count): elongated first derivatives
-    of a Gaussian. After ReLU each answers to one direction and one side of a stroke."""
+def line_detectors(count: int, size: int = 7) -> np.ndarray:
+    """Detectors of strokes in `count` directions, float32 (size, size, 1, count): elongated second derivatives of a
+    Gaussian, each without response to plain paper and with absolute values that sum to one."""
     reach = np.arange(size) - size // 2
     y, x = np.meshgrid(reach, reach, indexing="ij")
     filters = []
-    for angle in np.arange(count) * 2 * np.pi / count:
+    for angle in np.arange(count) * np.pi / count:
         across = x * np.cos(angle) + y * np.sin(angle)
         along = -x * np.sin(angle) + y * np.cos(angle)
-        edge = across * np.exp(-0.5 * (across / 1.0) ** 2 - 0.5 * (along / 1.5) ** 2)
-        filters.append(edge / np.abs(edge).sum())
+        line = (1 - (across / 0.8) ** 2) * np.exp(-0.5 * (across / 0.8) ** 2 - 0.5 * (along / 2.0) ** 2)
+        line -= line.mean()
+        filters.append(line / np.abs(line).sum())
     return np.stack(filters, -1)[:, :, None].astype(np.float32)
 
 
 def build_tower(dimension: int) -> keras.Model:
-    """The tower: canvases float32 (n, 128, 256, 1), ink 1 on paper 0, to vectors float32 (n, dimension).
+    """The tower: canvases float32 (n, 128, 256, 1), ink 1 on paper 0, to vectors float32 (n, dimension), where the
+    dimension is 32 cells times a number of channels.
 
-    Layers named `cells`, `mix` and `project` are where `start_from_components` sets principal components.
+    Untrained it is a direction grid of 4 x 8 cells: the learned shapes and the finer grid start at zero.
     """
+    channels, rest = divmod(dimension, CELLS[0] * CELLS[1])
+    if rest or not channels:
+        raise ValueError(f"the dimension must be a multiple of {CELLS[0] * CELLS[1]} cells, got {dimension}")
     image = keras.Input((*CANVAS, 1), name="canvas")
     half = keras.layers.AveragePooling2D(2, name="half")(image)  # the floor loses nothing by it, measured
-    edges = keras.layers.Conv2D(ORIENTED, 7, padding="same", activation="relu", name="edges")(half)
-    quarter = keras.layers.AveragePooling2D(2, name="quarter")(edges)
+    lines = keras.layers.Conv2D(LINES, 7, padding="same", activation="relu", name="lines")(half)
+    quarter = keras.layers.AveragePooling2D(2, name="quarter")(lines)
     shapes = keras.layers.Conv2D(SHAPES, 5, padding="same", activation="relu", name="shapes")(quarter)
-    cells = keras.layers.Concatenate(name="cells")(
-        [
-            RootNormalise(name="edge_cells")(Gather(name="gather_edges")(quarter)),
-            RootNormalise(name="shape_cells")(Gather(name="gather_shapes")(shapes)),
-        ]
-    )
-    mixed = keras.layers.Conv2D(MIXED, 1, use_bias=False, name="mix")(cells)
-    flat = keras.layers.Flatten(name="flat")(mixed)
-    vector = keras.layers.Dense(dimension, use_bias=False, name="project")(flat)
+    both = keras.layers.Concatenate(name="both")([quarter, shapes])
+    maps = keras.layers.Conv2D(channels, 1, activation="relu", name="maps")(both)
+    cells = keras.layers.Flatten(name="cells")(RootNormalise(name="even_cells")(Gather(CELLS, name="gather")(maps)))
+    fine = RootNormalise(name="even_details")(Gather(DETAILS, name="gather_details")(maps))
+    fine = keras.layers.Flatten(name="details")(fine)
+    detail = keras.layers.Dense(dimension, use_bias=False, kernel_initializer="zeros", name="refine")(fine)
+    vector = keras.layers.Add(name="vector")([cells, detail])
     tower = keras.Model(image, NonNegativeScale(name="scale")(vector), name="tower")
-    tower.get_layer("edges").set_weights([oriented_filters(), np.zeros(ORIENTED, np.float32)])
+    _start_as_direction_grid(tower, channels)
     return tower
+
+
+def _start_as_direction_grid(tower: keras.Model, channels: int) -> None:
+    """Line detectors with a small threshold, which makes them choosy about direction, handed on unchanged."""
+    lines, maps = tower.get_layer("lines"), tower.get_layer("maps")
+    lines.set_weights([line_detectors(LINES), np.full(LINES, -0.05, np.float32)])
+    kernel = np.zeros((1, 1, LINES + SHAPES, channels), np.float32)
+    for line in range(LINES):
+        kernel[0, 0, line, line * channels // LINES] = 1
+    maps.set_weights([kernel, np.zeros(channels, np.float32)])
 
 
 def siamese(tower: keras.Model) -> keras.Model:
     """The network that is trained: canvases (n, 128, 256, 1) to the logits of all pairs (n, n)."""
     image = keras.Input((*CANVAS, 1), name="canvas")
     return keras.Model(image, PairLogits(name="head")(tower(image)), name="siamese")
-
-
-def start_from_components(tower: keras.Model, canvases: np.ndarray) -> None:
-    """Sets `mix` and `project` to the principal components of what the untrained cells say about `canvases`
-    (float32 (n, 128, 256, 1), a few thousand): measured, this loses nothing against the whole grid."""
-    grid = keras.Model(tower.input, tower.get_layer("cells").output)
-    cells = grid.predict(canvases, batch_size=64, verbose=0)
-    mix = _components(cells.reshape(-1, cells.shape[-1]), MIXED)
-    tower.get_layer("mix").set_weights([mix[None, None]])
-    mixed = (cells @ mix).reshape(len(cells), -1)
-    project = tower.get_layer("project")
-    project.set_weights([_components(mixed, project.units)])
-
-
-def _components(rows: np.ndarray, count: int) -> np.ndarray:
-    """The `count` directions of greatest variance, float32 (features, count)."""
-    centred = rows - rows.mean(0)
-    _, directions = np.linalg.eigh(centred.T @ centred / len(rows))
-    return directions[:, ::-1][:, :count].astype(np.float32)

@@ -27,7 +27,7 @@ from training.batches import Batches, Share
 from training.canvases import Canvases
 from training.losses import AllPairsLoss
 from training.measure import distances
-from training.network import build_tower, siamese, start_from_components
+from training.network import build_tower, siamese
 
 TOWER, RUN = "tower.keras", "run.json"
 console = Console(stderr=True)
@@ -86,13 +86,9 @@ def fitted_cedar(chosen: argparse.Namespace) -> Canvases:
     return cedar if chosen.forgeries == "yes" else cedar.where(cedar.genuine)
 
 
-def prepare(shares: list[Share], dimension: int, seed: int) -> keras.Model:
-    """The untrained network, started from principal components and with a head that already half decides."""
-    every = np.concatenate([share.canvases.pixels for share in shares])
-    some = np.random.default_rng(seed).permutation(len(every))[:4000]
-    tower = build_tower(dimension)
-    start_from_components(tower, _as_input(every[some]))
-    network = siamese(tower)
+def prepare(shares: list[Share], dimension: int) -> keras.Model:
+    """The untrained network: a direction grid with a head that already half decides."""
+    network = siamese(build_tower(dimension))
     start_head(network, shares[0].canvases)
     return network
 
@@ -156,7 +152,7 @@ def main(arguments: list[str] | None = None) -> Path:
     chosen = options(arguments)
     keras.utils.set_random_seed(chosen.seed)
     shares = collections(chosen)
-    network = prepare(shares, chosen.dimension, chosen.seed)
+    network = prepare(shares, chosen.dimension)
     compiled(network, chosen, same_text=any(share.texts for share in shares))
     losses = fit(network, shares, chosen)
     chosen.out.mkdir(parents=True, exist_ok=True)
