@@ -49,6 +49,7 @@ def describe(app: APIFlask) -> None:
     app.config["OPENAPI_VERSION"] = "3.1.0"
     app.config["AUTO_OPERATION_ID"] = True
     app.config["AUTO_404_RESPONSE"] = False
+    app.config["AUTO_AUTH_ERROR_RESPONSE"] = False  # ours is a problem document
     app.security_schemes = {
         SECURITY: {
             "type": "http",

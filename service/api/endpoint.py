@@ -21,6 +21,8 @@ from service.product import Product
 
 PRODUCT = "countersign"
 SECURITY = "api_key"
+REPEATABLE = ("POST", "DELETE")
+"""Methods that take an `Idempotency-Key`; a PUT or GET may be repeated as it is."""
 
 View = Callable[..., BaseModel | tuple[BaseModel, int]]
 
@@ -51,11 +53,13 @@ def endpoint(
             work = _Work(view, status, path_values | inputs)
             if method == "GET":
                 return work.read()
-            return work.write(inputs.get("body"), repeatable=method in {"POST", "DELETE"})
+            return work.write(inputs.get("body"), repeatable=method in REPEATABLE)
 
         documented = blueprint.output(returns, status_code=status)(handle)
         documented = blueprint.doc(
-            responses=_responses(refusals, takes_input=bool(body or query), takes_id="<" in path),
+            responses=problem_responses(
+                _codes(method, path, refusals, takes_body=body is not None, takes_query=query is not None)
+            ),
             security=[{SECURITY: [scope]}],
             extensions=_extensions(method, body, query),
         )(documented)
@@ -164,12 +168,8 @@ def _claim(key: str, body: BaseModel | None) -> Claim | Answer:
     )
 
 
-def _responses(refusals: Sequence[str], *, takes_input: bool, takes_id: bool) -> dict[int, Any]:
-    codes = ["unauthenticated", "missing_scope", *refusals]
-    if takes_input:
-        codes += ["malformed_body", "too_large", "unsupported_media_type", "invalid_field"]
-    if takes_id and not any(CODES[code].status == 404 for code in refusals):
-        codes.append("not_found")
+def problem_responses(codes: Sequence[str]) -> dict[int, Any]:
+    """OpenAPI responses for these codes, one a status."""
     by_status: dict[int, list[str]] = {}
     for code in codes:
         by_status.setdefault(CODES[code].status, []).append(code)
@@ -182,9 +182,23 @@ def _responses(refusals: Sequence[str], *, takes_input: bool, takes_id: bool) ->
     }
 
 
+def _codes(method: str, path: str, refusals: Sequence[str], *, takes_body: bool, takes_query: bool) -> list[str]:
+    """What any call of this form may be refused with, beside its own refusals."""
+    codes = ["unauthenticated", "missing_scope", *refusals]
+    if takes_body:
+        codes += ["malformed_body", "too_large", "unsupported_media_type", "invalid_field"]
+    if takes_query:
+        codes.append("invalid_field")
+    if method in REPEATABLE:
+        codes += ["invalid_field", "idempotency_mismatch", "idempotency_in_progress", "erased"]
+    if "<" in path and not any(CODES[code].status == 404 for code in refusals):
+        codes.append("not_found")
+    return codes
+
+
 def _extensions(method: str, body: type[BaseModel] | None, query: type[BaseModel] | None) -> dict[str, Any]:
     found = parameters(query) if query is not None else []
-    if method in {"POST", "DELETE"}:
+    if method in REPEATABLE:
         found.append(
             {
                 "name": "Idempotency-Key",

@@ -3,7 +3,7 @@ from flask import Response, current_app
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.api.endpoint import PRODUCT
+from service.api.endpoint import PRODUCT, problem_responses
 from service.errors import Refused
 from service.schema import is_current
 
@@ -23,7 +23,7 @@ def healthz() -> Health:
 
 @blueprint.get("/readyz")
 @blueprint.output(Health)
-@blueprint.doc(responses={503: "`not_ready`"})
+@blueprint.doc(responses=problem_responses(["not_ready"]))
 def readyz() -> Health | Response:
     """This process can do its work: database, schema, model and index are there"""
     opened = current_app.extensions[PRODUCT]
