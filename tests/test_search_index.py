@@ -1,5 +1,5 @@
-"""Every process holds its own copy of the active templates. Specimens are chosen vectors here, not images, so that who is
-like whom does not depend on a model."""
+"""Every process holds its own copy of the active templates. Specimens are chosen vectors here, not images, so that
+who is like whom does not depend on a model."""
 
 import random
 import threading
