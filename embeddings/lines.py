@@ -91,10 +91,12 @@ def is_side(line: Line) -> bool:
 def find_lines(mask: Mask, least: float) -> list[Line]:
     """Straight, thin, nearly level lines at least `least` pixels long."""
     height, width = mask.shape
+    if least < LONG or not mask.size:
+        return []
     run = max(24, width // 24)
     bar = np.ones((1, run), np.uint8)
     runs = cv2.erode(mask, bar, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    if least < LONG or cv2.countNonZero(runs) < least / 3:
+    if cv2.countNonZero(runs) < least / 3:
         return []
     runs = cv2.dilate(runs, bar)
     linked = cv2.dilate(runs, np.ones((3, run + 1), np.uint8))

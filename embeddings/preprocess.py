@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from embeddings.decode import decode
 from embeddings.errors import UnusableImage
 from embeddings.ink import find_ink, halve
+from embeddings.moments import moments
 from embeddings.quality import BLOCKING, Quality, assess
 from embeddings.thin import thin
 
@@ -111,17 +112,3 @@ def shrunk(grey: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     while grey.shape[1] >= 4 * size[0] and grey.shape[0] >= 4 * size[1]:
         grey = halve(grey)
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def moments(mask: NDArray[np.uint8]) -> tuple[float, float, float]:
-    """Centre of mass (x, y) and the geometric mean of both standard deviations, in pixels, at least one."""
-    x, spread_x = centre(mask, 0)
-    y, spread_y = centre(mask, 1)
-    return x, y, max(1.0, math.sqrt(spread_x * spread_y))
-
-
-def centre(mask: NDArray[np.uint8], axis: int) -> tuple[float, float]:
-    profile = cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel().astype(np.float64)
-    along = np.arange(profile.size)
-    mean = float(profile @ along / profile.sum())
-    return mean, max(0.5, math.sqrt(float(profile @ (along - mean) ** 2 / profile.sum())))

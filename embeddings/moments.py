@@ -1,0 +1,23 @@
+"""Where ink is and how far it spreads (Hu 1962)."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def moments(mask: NDArray[np.uint8]) -> tuple[float, float, float]:
+    """Centre of mass (x, y) and the geometric mean of both standard deviations, in pixels, at least one."""
+    x, spread_x = centre(mask, 0)
+    y, spread_y = centre(mask, 1)
+    return x, y, max(1.0, math.sqrt(spread_x * spread_y))
+
+
+def centre(mask: NDArray[np.uint8], axis: int) -> tuple[float, float]:
+    profile = cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel().astype(np.float64)
+    along = np.arange(profile.size)
+    mean = float(profile @ along / profile.sum())
+    return mean, max(0.5, math.sqrt(float(profile @ (along - mean) ** 2 / profile.sum())))
