@@ -28,7 +28,11 @@ class Product:
     def open(cls, settings: Settings) -> "Product":
         use_one_thread()
         database = Database(settings.database_url, pool_size=settings.threads + 2)
-        vault = Vault(_open_keys(settings.keystore_url, database))
+        try:
+            vault = Vault(_open_keys(settings.keystore_url, database))
+        except BrokenKeyStore:
+            database.close()
+            raise
         encoder = Encoder.load(settings.bundle)
         index = SearchIndex(database, vault, encoder.model_version, encoder.dimension)
         tick = Tick(index, settings.index_refresh_seconds)
