@@ -13,7 +13,7 @@ from service.product import Product
 from service.schema import migrate
 from service.settings import Settings
 from tests.support.postgres import Postgres
-from tests.support.server import Server
+from tests.support.server import Server, free_port
 from tests.support.world import World
 
 # A busy machine is no failure: no test is timed.
@@ -101,6 +101,20 @@ def api_client(settings: Settings, product: Product, scopes: tuple[str, ...]) ->
 @pytest.fixture
 def sqlite_server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path, f"sqlite:///{tmp_path / 'countersign.db'}").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def server_of_one_megabyte(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real server for many tests: one process on SQLite that takes requests of one megabyte."""
+    folder = tmp_path_factory.mktemp("server")
+    settings = {
+        "COUNTERSIGN_MAX_REQUEST_MB": "1",
+        "COUNTERSIGN_WORKERS": "1",
+        "COUNTERSIGN_METRICS_BIND": f"127.0.0.1:{free_port()}",
+    }
+    server = Server(folder, f"sqlite:///{folder / 'countersign.db'}", settings).start()
     yield server
     server.stop()
 

@@ -226,9 +226,9 @@ def test_a_removal_that_fails_halfway_removes_nothing(world: World, monkeypatch:
     assert customer_id in world.found(signature("ada"))
 
 
-def test_an_id_and_a_name_are_never_in_clear_in_a_file_or_a_log(sqlite_server: Server) -> None:
+def test_an_id_and_a_name_are_never_in_clear_in_a_file_or_a_log(server_of_one_megabyte: Server) -> None:
     customer_id, name, account = "findable-7f3a", "Findable Person", "account-1"
-    with sqlite_server.client() as api:
+    with server_of_one_megabyte.client() as api:
         customer = api.post(
             "/v1/customers",
             data={"customer_id": customer_id, "name": name, "account_id": account},
@@ -248,14 +248,14 @@ def test_an_id_and_a_name_are_never_in_clear_in_a_file_or_a_log(sqlite_server: S
         api.put(f"/v1/accounts/{account}", json={"signatories": [{"customer_id": customer_id}]}).raise_for_status()
         api.post(f"/v1/accounts/{account}/verifications", files=parts("image", signature("ada"))).raise_for_status()
         api.post("/v1/searches", files=parts("image", signature("ada"))).raise_for_status()
-        assert not _clear(sqlite_server.folder, customer_id, name, signature("ada"))
+        assert not _clear(server_of_one_megabyte.folder, customer_id, name, signature("ada"))
 
         api.delete(f"/v1/customers/{customer_id}", headers={"Idempotency-Key": "k"}).raise_for_status()
 
-        assert not _clear(sqlite_server.folder, customer_id, name, signature("ada"))
-    searched = {path.name for path in _files(sqlite_server.folder)}
+        assert not _clear(server_of_one_megabyte.folder, customer_id, name, signature("ada"))
+    searched = {path.name for path in _files(server_of_one_megabyte.folder)}
     assert {"countersign.db", "countersign.db-wal", "server.log"} <= searched
-    assert re.search(r'"route": "/v1/customers/<customer_id>", "status": 200', sqlite_server.log())
+    assert re.search(r'"route": "/v1/customers/<customer_id>", "status": 200', server_of_one_megabyte.log())
 
 
 def _clear(folder: Path, *secrets: str | bytes) -> list[tuple[str, str | bytes]]:
