@@ -1,16 +1,17 @@
-"""The database: opened in one place, used in two ways.
+"""The database: opened in one place, used in three ways.
 
-`reading()` sees one consistent snapshot. `writing()` commits as a whole or not at all.
+`asking()` is for one statement, `reading()` sees one consistent snapshot, `writing()` commits as a whole or not
+at all.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, insert, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Session
 
 # Any 63-bit number does; it only must be the same in every process that writes templates.
 TEMPLATE_LOCK = 0x436F756E74657273
@@ -19,6 +20,7 @@ BUSY_TIMEOUT_SECONDS = 10
 
 class Database:
     def __init__(self, url: str, pool_size: int = 5) -> None:
+        self._asking: Engine
         self._reading: Engine
         self._writing: Engine
         is_sqlite = make_url(url).get_backend_name() == "sqlite"
@@ -26,10 +28,18 @@ class Database:
         if is_sqlite:
             # A deferred transaction that turns from reading to writing fails at once when another process
             # wrote in between; one that announces itself waits its turn.
-            self._reading, self._writing = self.engine, self.engine.execution_options(begin="BEGIN IMMEDIATE")
+            self._asking = self._reading = self.engine
+            self._writing = self.engine.execution_options(begin="BEGIN IMMEDIATE")
         else:
+            self._asking = self.engine.execution_options(isolation_level="AUTOCOMMIT")
             self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
             self._writing = self.engine
+
+    @contextmanager
+    def asking(self) -> Iterator[Connection]:
+        """Without a transaction, which costs PostgreSQL two more round trips."""
+        with self._asking.connect() as connection:
+            yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -53,6 +63,12 @@ def lock_templates(session: Session) -> None:
     commits later. On SQLite BEGIN IMMEDIATE has done it already."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": TEMPLATE_LOCK})
+
+
+def direct_insert(model: type[DeclarativeBase]) -> Insert:
+    """An INSERT that goes past the unit of work, for rows of every request: the work around such a row costs more
+    than the row."""
+    return insert(cast("Table", model.__table__))
 
 
 def _open_sqlite(url: str, pool_size: int) -> Engine:

@@ -5,9 +5,13 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from service.database import direct_insert
 from service.models import Event
+
+_INSERT = direct_insert(Event)
 
 
 def record(session: Session, kind: str, *, actor: str, subject: str | None = None, **details: Any) -> None:
     """`subject` is a random internal id or a public id of a thing, never an identifier of a person."""
-    session.add(Event(at=datetime.now(UTC), kind=kind, actor=actor, subject=subject, details=details))
+    row = {"at": datetime.now(UTC), "kind": kind, "actor": actor, "subject": subject, "details": details}
+    session.execute(_INSERT, row)

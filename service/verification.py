@@ -12,17 +12,19 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from embeddings.bundle import Thresholds
 from embeddings.encoder import Reading
 from embeddings.head import distances
+from service.database import direct_insert
 from service.dates import is_valid, today
 from service.errors import Refused
 from service.events import record
 from service.models import (
     Account,
+    Base,
     Candidate,
     Customer,
     FoundSignature,
@@ -53,8 +55,8 @@ class Question:
 class Best(NamedTuple):
     """The best score of one signatory and the specimen that gave it."""
 
-    customer_id: int
-    specimen_id: int
+    customer: Customer
+    specimen: Specimen
     score: float
 
 
@@ -71,19 +73,16 @@ def verify_signature(
     Raises `account_not_found`, and `account_not_enrolled` where no signatory has a specimen that counts.
     """
     started = perf_counter()
-    account = _find_account(session, account_id)
-    enrolled = _templates_of(session, account.id, product.encoder.model_version)
-    if not enrolled:
-        raise Refused("account_not_enrolled")
+    enrolled = _enrolled_on(session, account_id, product.encoder.model_version)
     usable, obstacle = _usable_on(enrolled, question.signed_on)
     ranking = _rank(product, usable, question.reading)
-    thresholds = product.encoder.bundle.thresholds
-    verdict = decide(ranking[0].score if ranking else None, thresholds, _cautions(account, question, obstacle))
+    cautions = _cautions(question, obstacle, always_refer=enrolled[0].always_refer)
+    verdict = decide(ranking[0].score if ranking else None, product.encoder.bundle.thresholds, cautions)
     verification = _new_verification(product, account_id, question, verdict, ranking)
     match_ms = (perf_counter() - started) * 1000
     steps = {**question.reading.timings_ms, "locate": 0.0, "match": match_ms}
     verification.timings_ms = {**steps, "total": sum(steps.values())}
-    session.add(verification)
+    _keep(session, verification)
     record(
         session,
         "signature_verified",
@@ -91,7 +90,6 @@ def verify_signature(
         subject=verification.verification_id,
         outcome=verdict.outcome,
     )
-    session.flush()
     return verification
 
 
@@ -122,61 +120,54 @@ def list_verifications(session: Session, before: int | None, limit: int, **filte
     return list(session.scalars(query.filter_by(**{name: value for name, value in filters.items() if value})))
 
 
-def _find_account(session: Session, account_id: str) -> Found:
-    account = session.execute(
-        select(Account.id, Mandate.always_refer)
-        .join(Mandate, Mandate.account_id == Account.id)
-        .where(Account.account_id == account_id, Mandate.superseded_at.is_(None))
-    ).one_or_none()
-    if account is None:
-        raise Refused("account_not_found")
-    return account
-
-
-def _templates_of(session: Session, account: int, model_version: str) -> Sequence[Found]:
-    """Every template that counts, with the dates of its specimen and of its signatory.
+def _enrolled_on(session: Session, account_id: str, model_version: str) -> Sequence[Found]:
+    """Every template that counts, with its specimen, its signatory and the mandate.
 
     Customers and specimens stay locked against erasure until the answer is committed: nobody is matched after being
     removed, and the answer never refers to a specimen that went in between.
     """
-    return session.execute(
-        select(
-            Customer.id.label("customer_id"),
-            Customer.owner,
-            Specimen.id.label("specimen_id"),
-            Specimen.valid_from,
-            Specimen.valid_to,
-            Signatory.valid_from.label("signatory_from"),
-            Signatory.valid_to.label("signatory_to"),
-            Template.key_id,
-            Template.nonce,
-            Template.sealed,
-        )
-        .select_from(Signatory)
-        .join(Customer, Customer.id == Signatory.customer_id)
-        .join(Specimen, Specimen.customer_id == Customer.id)
-        .join(Template, Template.specimen_id == Specimen.id)
-        .where(
-            Signatory.account_id == account,
-            Signatory.superseded_at.is_(None),
-            Specimen.status == "active",
-            Template.model_version == model_version,
-        )
-        .with_for_update(read=True, key_share=True, of=(Customer, Specimen))
-    ).all()
+    found = session.execute(_ENROLLED, {"account_id": account_id, "model_version": model_version}).all()
+    if not found:
+        is_account = session.scalar(select(Account.id).where(Account.account_id == account_id)) is not None
+        raise Refused("account_not_enrolled" if is_account else "account_not_found")
+    return found
 
 
-class _Period(NamedTuple):
-    valid_from: date | None
-    valid_to: date | None
+# Built once: putting this statement together costs more than running it.
+_ENROLLED = (
+    select(
+        Mandate.always_refer,
+        Signatory.valid_from,
+        Signatory.valid_to,
+        Customer,
+        Specimen,
+        Template.key_id,
+        Template.nonce,
+        Template.sealed,
+    )
+    .select_from(Account)
+    .join(Mandate, Mandate.account_id == Account.id)
+    .join(Signatory, Signatory.account_id == Account.id)
+    .join(Customer, Customer.id == Signatory.customer_id)
+    .join(Specimen, Specimen.customer_id == Customer.id)
+    .join(Template, Template.specimen_id == Specimen.id)
+    .where(
+        Account.account_id == bindparam("account_id"),
+        Mandate.superseded_at.is_(None),
+        Signatory.superseded_at.is_(None),
+        Specimen.status == "active",
+        Template.model_version == bindparam("model_version"),
+    )
+    .with_for_update(read=True, key_share=True, of=(Customer, Specimen))
+)
 
 
 def _usable_on(enrolled: Sequence[Found], day: date) -> tuple[list[Found], str | None]:
     """The templates that count on a day; if there are none, why."""
-    allowed = [row for row in enrolled if is_valid(_Period(row.signatory_from, row.signatory_to), day)]
+    allowed = [row for row in enrolled if is_valid(row, day)]  # the row's own dates are the signatory's
     if not allowed:
         return [], "signatory_not_allowed"
-    usable = [row for row in allowed if is_valid(row, day)]
+    usable = [row for row in allowed if is_valid(row.Specimen, day)]
     return usable, None if usable else "specimen_expired"
 
 
@@ -184,20 +175,20 @@ def _rank(product: Product, usable: Sequence[Found], reading: Reading) -> list[B
     """Each signatory's best score, best first."""
     if not usable:
         return []
-    vectors = np.stack([open_vector(product.vault, row.owner, row) for row in usable])
+    vectors = np.stack([open_vector(product.vault, row.Customer.owner, row) for row in usable])
     best: dict[int, Best] = {}
     for row, distance in zip(usable, distances(vectors, reading.vector), strict=True):
         score = product.encoder.bundle.head.score(float(distance))
-        if row.customer_id not in best or score > best[row.customer_id].score:
-            best[row.customer_id] = Best(row.customer_id, row.specimen_id, score)
+        if row.Customer.id not in best or score > best[row.Customer.id].score:
+            best[row.Customer.id] = Best(row.Customer, row.Specimen, score)
     return sorted(best.values(), key=lambda entry: -entry.score)
 
 
-def _cautions(account: Found, question: Question, obstacle: str | None) -> list[str]:
+def _cautions(question: Question, obstacle: str | None, *, always_refer: bool) -> list[str]:
     cautions = [obstacle] if obstacle else []
     if not question.reading.quality.ok:
         cautions.append("poor_quality")
-    if account.always_refer:
+    if always_refer:
         cautions.append("always_refer")
     return cautions
 
@@ -207,9 +198,7 @@ def _new_verification(
 ) -> Verification:
     bundle = product.encoder.bundle
     best = ranking[0] if ranking else None
-    found = FoundSignature(position=0, box=list(question.box))
-    if best is not None:
-        found.score, found.customer_id, found.specimen_id = best.score, best.customer_id, best.specimen_id
+    found = FoundSignature(position=0, box=list(question.box), **(_match(best) if best else {}))
     return Verification(
         verification_id=f"ver_{secrets.token_hex(12)}",
         account_id=account_id,
@@ -228,8 +217,36 @@ def _new_verification(
         reference=question.reference,
         created_at=datetime.now(UTC),
         signatures=[found],
-        candidates=[
-            Candidate(customer_id=entry.customer_id, specimen_id=entry.specimen_id, score=entry.score)
-            for entry in ranking
-        ],
+        candidates=[Candidate(**_match(entry)) for entry in ranking],
     )
+
+
+def _match(best: Best) -> dict[str, Any]:
+    return {
+        "customer": best.customer,
+        "customer_id": best.customer.id,
+        "specimen": best.specimen,
+        "specimen_id": best.specimen.id,
+        "score": best.score,
+    }
+
+
+def _keep(session: Session, verification: Verification) -> None:
+    """Inserts the rows themselves. This is the busiest write of all, and a unit of work costs more than its rows;
+    the object stays outside of the session and only shows what was kept."""
+    key = session.scalar(_INSERT_VERIFICATION, _columns(verification))
+    for statement, matches in (
+        (_INSERT_SIGNATURE, verification.signatures),
+        (_INSERT_CANDIDATE, verification.candidates),
+    ):
+        if matches:
+            session.execute(statement, [_columns(match) | {"verification_id": key} for match in matches])
+
+
+def _columns(row: Base) -> dict[str, Any]:
+    return {name: value for name, value in vars(row).items() if name in row.__table__.columns}
+
+
+_INSERT_VERIFICATION = direct_insert(Verification).returning(Verification.id)
+_INSERT_SIGNATURE = direct_insert(FoundSignature)
+_INSERT_CANDIDATE = direct_insert(Candidate)

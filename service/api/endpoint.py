@@ -95,8 +95,8 @@ def authorise(scope: str) -> Caller:
     kind, _, key = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() != "bearer" or not key:
         raise Refused("unauthenticated")
-    with product().database.reading() as reading:
-        known = identify(reading, key.strip())
+    with product().database.asking() as connection:
+        known = identify(connection, key.strip())
     if known is None:
         raise Refused("unauthenticated")
     if scope not in known.scopes:
