@@ -18,8 +18,7 @@ from keras import ops
 from training.canvases import CANVAS
 from training.floor import gather
 
-LINES, SHAPES = 16, 16
-CELLS, DETAILS = (4, 8), (8, 16)
+LINES, SHAPES, CELLS = 16, 16, (4, 8)
 
 
 @keras.saving.register_keras_serializable("countersign")
@@ -110,7 +109,7 @@ def build_tower(dimension: int) -> keras.Model:
     """The tower: canvases float32 (n, 128, 256, 1), ink 1 on paper 0, to vectors float32 (n, dimension), where the
     dimension is 32 cells times a number of channels.
 
-    Untrained it is a direction grid of 4 x 8 cells: the learned shapes and the finer grid start at zero.
+    Untrained it is a direction grid of 4 x 8 cells: what the learned shapes add starts at zero.
     """
     channels, rest = divmod(dimension, CELLS[0] * CELLS[1])
     if rest or not channels:
@@ -122,11 +121,8 @@ def build_tower(dimension: int) -> keras.Model:
     shapes = keras.layers.Conv2D(SHAPES, 5, padding="same", activation="relu", name="shapes")(quarter)
     both = keras.layers.Concatenate(name="both")([quarter, shapes])
     maps = keras.layers.Conv2D(channels, 1, activation="relu", name="maps")(both)
-    cells = keras.layers.Flatten(name="cells")(RootNormalise(name="even_cells")(Gather(CELLS, name="gather")(maps)))
-    fine = RootNormalise(name="even_details")(Gather(DETAILS, name="gather_details")(maps))
-    fine = keras.layers.Flatten(name="details")(fine)
-    detail = keras.layers.Dense(dimension, use_bias=False, kernel_initializer="zeros", name="refine")(fine)
-    vector = keras.layers.Add(name="vector")([cells, detail])
+    cells = RootNormalise(name="even")(Gather(CELLS, name="gather")(maps))
+    vector = keras.layers.Flatten(name="vector")(cells)
     tower = keras.Model(image, NonNegativeScale(name="scale")(vector), name="tower")
     _start_as_direction_grid(tower, channels)
     return tower

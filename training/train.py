@@ -51,9 +51,9 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     what.add_argument("--drawn-writers", type=int, default=240, help="synthetic writers that join the real ones")
     how = parser.add_argument_group("how")
     how.add_argument("--dimension", type=int, default=256, help="numbers in an embedding")
-    how.add_argument("--epochs", type=int, default=10)
+    how.add_argument("--epochs", type=int, default=6)
     how.add_argument("--steps", type=int, default=100, help="batches in an epoch")
-    how.add_argument("--learning-rate", type=float, default=1e-3)
+    how.add_argument("--learning-rate", type=float, default=2e-3)
     how.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args(arguments)
     if chosen.data is None or chosen.out is None:
@@ -69,10 +69,10 @@ def collections(chosen: argparse.Namespace) -> list[Share]:
     broad = chosen.data / "cross-media-chinese"
     if broad.is_dir():
         names = canvases.load(datasets.cross_media(broad), chosen.cache)
-        shares.append(Share(names, owners=12, genuine=2, forged=0, texts=2))
+        shares.append(Share(names, owners=8, genuine=2, forged=0, texts=2))
     if chosen.drawn_writers:
         drawn = synthetic.canvases(range(chosen.drawn_writers), chosen.cache)
-        shares.append(Share(drawn, owners=6, genuine=2, forged=2))
+        shares.append(Share(drawn, owners=4, genuine=2, forged=2))
     return shares
 
 
