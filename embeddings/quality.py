@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.ink import PAPER, SPECK, drop_specks, flatten, paper_noise, stroke_width, threshold
-from embeddings.moments import moments
+from embeddings.moments import moments, profile
 
 BLOCKING = ("not_on_paper", "no_ink", "only_lines", "too_faint", "too_small", "print_not_ink")
 DOUBTFUL = ("clipped", "two_signatures")
@@ -30,7 +30,10 @@ FAINT = 4  # grey levels of 224: after smoothing, what is darker than its surrou
 GLYPHS, ALIGNED = 14, 0.6  # printed letters stand on common lines; measured less in every signature
 CUTS = 3  # strokes that run off one side; a signature cropped to its ink has fewer
 SHARE = 0.25  # of all ink, in the lesser of two signatures
+NARROW = 8  # pixels; no gap between two signatures is less
 BESIDE, BELOW = (1.0, 0.7), (0.35, 0.15)  # gap between two, and length of each, in their height and width
+
+Histogram = NDArray[np.float64]  # pixels of each grey, (256,)
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,17 @@ def assess(grey: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Quality:
 
 
 def blocking(flat: NDArray[np.uint8], mask: NDArray[np.uint8]) -> str | None:
-    if not is_paper(flat):
+    everything, inked = histogram(flat), histogram(flat[mask.view(bool)])
+    if not is_paper(everything):
         return "not_on_paper"
-    ink = cv2.countNonZero(mask)
+    ink = int(inked.sum())
     if not ink:
         return why_no_ink(flat, ink)
     spread, stroke = moments(mask)[2], stroke_width(mask)
     length = ink / stroke / spread
-    if length > LENGTHS[1] or between(flat, mask) > MOST_BETWEEN * mask.size:
+    if length > LENGTHS[1] or between(everything, inked) > MOST_BETWEEN * mask.size:
         return "not_on_paper"
-    if PAPER - cv2.mean(flat, mask)[0] < LEAST_CONTRAST:
+    if PAPER - mean(inked) < LEAST_CONTRAST:
         return "too_faint"
     if length < LENGTHS[0] and ruled(flat, ink):
         return "only_lines"
@@ -74,11 +78,27 @@ def blocking(flat: NDArray[np.uint8], mask: NDArray[np.uint8]) -> str | None:
     return "print_not_ink" if is_print(mask) else None
 
 
-def is_paper(flat: NDArray[np.uint8]) -> bool:
-    histogram = cv2.calcHist([flat], [0], None, [256], [0, 256]).ravel().astype(np.float64)
-    paper, noise = paper_noise(histogram)
-    near = histogram[max(0, paper - 32) :].sum()
-    return noise <= MOST_NOISE and bool(near >= LEAST_PAPER * flat.size)
+def histogram(grey: NDArray[np.uint8]) -> Histogram:
+    if not grey.size:
+        return np.zeros(256)
+    return cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().astype(np.float64)
+
+
+def mean(counts: Histogram) -> float:
+    return float(counts @ np.arange(256) / max(counts.sum(), 1.0))
+
+
+def is_paper(everything: Histogram) -> bool:
+    paper, noise = paper_noise(everything)
+    near = everything[max(0, paper - 32) :].sum()
+    return noise <= MOST_NOISE and bool(near >= LEAST_PAPER * everything.sum())
+
+
+def between(everything: Histogram, inked: Histogram) -> float:
+    """Pixels in the middle of the way from paper to ink: edges of strokes on a page, all of a photograph."""
+    ink, paper = mean(inked), mean(everything - inked)
+    third = 0.3 * (paper - ink)
+    return float(everything[math.ceil(ink + third) : math.floor(paper - third) + 1].sum())
 
 
 def why_no_ink(flat: NDArray[np.uint8], ink: int) -> str:
@@ -98,13 +118,6 @@ def ruled(flat: NDArray[np.uint8], ink: int) -> bool:
     dark = np.asarray(flat <= threshold(flat), np.uint8)
     dark = drop_specks(dark, SPECK * stroke_width(dark) ** 2)
     return int(np.count_nonzero(dark)) > 5 * ink + 100
-
-
-def between(flat: NDArray[np.uint8], mask: NDArray[np.uint8]) -> int:
-    """Pixels in the middle of the way from paper to ink: edges of strokes on a page, all of a photograph."""
-    ink, paper = cv2.mean(flat, mask)[0], cv2.mean(flat, 1 - mask)[0]
-    third = 0.3 * (paper - ink)
-    return cv2.countNonZero(cv2.inRange(flat, math.ceil(ink + third), math.floor(paper - third)))
 
 
 def is_print(mask: NDArray[np.uint8]) -> bool:
@@ -146,19 +159,21 @@ def cuts(mask: NDArray[np.uint8], stroke: float) -> int:
 
 def is_two(mask: NDArray[np.uint8]) -> bool:
     """Does an empty strip, upright or level, part two pieces that could each be a signature?"""
-    return is_parted(mask, *BESIDE) or is_parted(np.ascontiguousarray(mask.T), *BELOW)
+    return is_parted(mask, 0, *BESIDE) or is_parted(mask, 1, *BELOW)
 
 
-def is_parted(mask: NDArray[np.uint8], gap: float, least: float) -> bool:
-    columns = np.flatnonzero(cv2.reduce(mask, 0, cv2.REDUCE_MAX))
-    widest = int(np.argmax(np.diff(columns))) if columns.size > 1 else 0
-    if columns.size < 2 or columns[widest + 1] - columns[widest] < 2:
+def is_parted(mask: NDArray[np.uint8], axis: int, gap: float, least: float) -> bool:
+    along = np.flatnonzero(profile(mask, axis))
+    steps = np.diff(along)
+    if not steps.size or steps.max() < NARROW:
         return False
-    left, right = mask[:, columns[0] : columns[widest] + 1], mask[:, columns[widest + 1] : columns[-1] + 1]
-    height = max(int(np.count_nonzero(cv2.reduce(part, 1, cv2.REDUCE_MAX))) for part in (left, right))
+    widest = int(np.argmax(steps))
+    turned = mask if axis == 0 else np.asarray(cv2.transpose(mask), np.uint8)
+    left, right = turned[:, along[0] : along[widest] + 1], turned[:, along[widest + 1] : along[-1] + 1]
+    height = max(int(np.count_nonzero(profile(part, 1))) for part in (left, right))
     inks = cv2.countNonZero(left), cv2.countNonZero(right)
     return bool(
-        columns[widest + 1] - columns[widest] > gap * height
+        steps[widest] > gap * height
         and min(inks) > SHARE * sum(inks)
         and min(left.shape[1], right.shape[1]) > least * height
     )
