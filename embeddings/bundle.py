@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,13 @@ def load(folder: Path) -> Bundle:
             model_version=str(manifest["model_version"]),
             dimension=int(manifest["dimension"]),
             copies=int(manifest["copies"]),
-            head=Head(bias=float(manifest["bias"])),
+            head=Head(bias=_finite(manifest["bias"])),
             thresholds=_thresholds(manifest["thresholds"]),
             error_rates={at: _error_rates(rates) for at, rates in manifest["error_rates"].items()},
         )
-    except (KeyError, TypeError) as problem:
+    except BrokenBundle:
+        raise
+    except (KeyError, TypeError, ValueError) as problem:
         raise BrokenBundle(f"{folder / MANIFEST} lacks or misspells {problem}") from problem
 
 
@@ -115,6 +118,14 @@ def _check_fit(manifest: dict[str, Any]) -> None:
         )
     if tuple(manifest["canvas"]) != CANVAS:
         raise BrokenBundle(f"the tower wants canvases of {manifest['canvas']}, preprocessing makes {CANVAS}")
+
+
+def _finite(value: float) -> float:
+    """JSON as Python reads it knows NaN and Infinity, which would make every score the same."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise BrokenBundle(f"the bias must be a finite number, got {value}")
+    return number
 
 
 def _thresholds(values: dict[str, float]) -> Thresholds:

@@ -157,3 +157,9 @@ def test_a_manifest_that_lacks_a_key_is_refused_naming_it(tmp_path: Path, key: s
 
     with pytest.raises(BrokenBundle, match=key):
         load(write(tmp_path / "bundle", described))
+
+
+@pytest.mark.parametrize("bias", [float("nan"), float("inf"), "much", None])
+def test_a_bias_that_is_no_finite_number_is_refused(tmp_path: Path, bias: object) -> None:
+    with pytest.raises(BrokenBundle):
+        load(write(tmp_path / "bundle", manifest() | {"bias": bias}))
