@@ -15,6 +15,7 @@ from service.settings import Settings
 log = structlog.get_logger()
 
 ROOT = Path(__file__).parent.parent
+RESTART_SECONDS = 1.0
 
 
 def run(settings: Settings) -> int:
@@ -35,6 +36,7 @@ def run(settings: Settings) -> int:
         while server.poll() is None:
             if worker.poll() is not None:
                 log.error("worker_died", status=worker.returncode)
+                time.sleep(RESTART_SECONDS)
                 worker = _start_worker()
             time.sleep(0.2)
     finally:

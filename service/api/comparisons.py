@@ -25,6 +25,7 @@ class Comparison(BaseModel):
     "/comparisons",
     scope="verify",
     body=NewComparison,
+    stores=False,
     returns=Comparison,
     refusals=("no_ink",),
 )

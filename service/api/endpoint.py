@@ -38,7 +38,10 @@ def endpoint(
     body: type[BaseModel] | None = None,
     query: type[BaseModel] | None = None,
     refusals: Sequence[str] = (),
+    stores: bool = True,
 ) -> Callable[[View], View]:
+    """`stores` is false for a POST that only asks: it then takes no place in the queue of those who write."""
+
     def decorate(view: View) -> View:
         @wraps(view)
         def handle(**path_values: str) -> Response:
@@ -51,9 +54,10 @@ def endpoint(
             if query is not None:
                 inputs["query"] = read_query(query)
             work = _Work(view, status, path_values | inputs)
-            if method == "GET":
-                return work.read()
-            return work.write(inputs.get("body"), repeatable=method in REPEATABLE)
+            key = request.headers.get("Idempotency-Key") if method in REPEATABLE else None
+            if key is not None:
+                return work.once(key, inputs.get("body"))
+            return work.write() if stores and method != "GET" else work.read()
 
         documented = blueprint.output(returns, status_code=status)(handle)
         documented = blueprint.doc(
@@ -116,17 +120,14 @@ class _Work:
         with product().database.reading() as g.session:
             return self._answer()
 
-    def write(self, body: BaseModel | None, *, repeatable: bool) -> Response:
-        key = request.headers.get("Idempotency-Key") if repeatable else None
-        if key is None:
-            with product().database.writing() as g.session:
-                return self._answer()
+    def write(self) -> Response:
+        with product().database.writing() as g.session:
+            return self._answer()
+
+    def once(self, key: str, body: BaseModel | None) -> Response:
         claim = _claim(key, body)
         if isinstance(claim, Answer):
             return _respond(claim.body, claim.status_code, replayed=True)
-        return self._once(claim)
-
-    def _once(self, claim: Claim) -> Response:
         try:
             with product().database.writing() as g.session:
                 response = self._answer()

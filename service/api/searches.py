@@ -34,6 +34,7 @@ class SearchResult(BaseModel):
     "/searches",
     scope="search",
     body=NewSearch,
+    stores=False,
     returns=SearchResult,
     refusals=("no_ink", "not_ready"),
 )
