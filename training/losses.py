@@ -42,7 +42,7 @@ class AllPairsLoss(keras.losses.Loss):
     def __init__(
         self, skilled: float = 0.5, same_text: float = 0.2, other: float = 0.3, hardness: float = 0.3, **options
     ) -> None:
-        super().__init__(name="all_pairs", reduction="sum", **options)
+        super().__init__(**{"name": "all_pairs", "reduction": "sum", **options})
         self.shares = {SKILLED: skilled, SAME_TEXT: same_text, OTHER: other}
         self.hardness = hardness
 

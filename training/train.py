@@ -131,6 +131,7 @@ def fit(network: keras.Model, shares: list[Share], chosen: argparse.Namespace) -
             batches.epoch = epoch
             done = network.fit(batches, epochs=epoch + 1, initial_epoch=epoch, verbose=0, callbacks=[tick])
             losses.append(float(done.history["loss"][0]))
+            progress.console.print(f"epoch {epoch + 1}/{chosen.epochs} loss {losses[-1]:.4f}")
             _checkpoint(network, losses, chosen)
     return losses
 
