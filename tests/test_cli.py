@@ -269,13 +269,18 @@ def _children(server: Server) -> list[psutil.Process]:
     return psutil.Process(server.process.pid).children()
 
 
-def _running(server: Server, word: str) -> bool:
-    return any(word in process.cmdline() for process in _children(server) if process.status() != psutil.STATUS_ZOMBIE)
+def _running(server: Server, role: str) -> bool:
+    return any(_role(process) == role for process in _children(server) if process.status() != psutil.STATUS_ZOMBIE)
 
 
-def _only(processes: list[psutil.Process], word: str) -> psutil.Process:
-    (found,) = [process for process in processes if word in process.cmdline()]
+def _only(processes: list[psutil.Process], role: str) -> psutil.Process:
+    (found,) = [process for process in processes if _role(process) == role]
     return found
+
+
+def _role(process: psutil.Process) -> str:
+    """Both are forked, so they share one command line; only gunicorn has processes of its own."""
+    return "gunicorn" if process.children() else "worker"
 
 
 def _answers(server: Server) -> bool:
