@@ -58,6 +58,10 @@ class Fold:
         )
         return raw.mapped(self.slope, self.offset)
 
+    def raw_trials(self, cedar: Canvases) -> Trials:
+        """The test writers' trials as negated L1: eight writers' calibration also adds errors of its own."""
+        return self.trials(cedar).mapped(1 / self.slope, -self.offset / self.slope)
+
 
 def calibrated(number: int, vectors: np.ndarray, cedar: Canvases) -> Fold:
     """A fold with the Platt scaling that its calibration writers give."""
@@ -128,6 +132,7 @@ def evaluate(data: Path, runs: Path, out: Path, cache: Path | None) -> dict:
             str(references): error_table(pool([fold.trials(cedar, references=references) for fold in several]))
             for references in (1, 3)
         }
+        figures[name]["uncalibrated"] = _short(Errors(pool([fold.raw_trials(cedar) for fold in several])))
         figures[name]["by_fold"] = [_short(Errors(fold.trials(cedar))) for fold in several]
         figures[name]["leak_gate"] = leak.gate(several, cedar)
         console.print(name, _short(Errors(pool([fold.trials(cedar) for fold in several]))))

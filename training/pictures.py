@@ -45,7 +45,7 @@ def histograms(trials: Trials, thresholds: dict[str, float], path: Path) -> None
         axes.hist(scores, bins, weights=share, histtype="stepfilled", alpha=0.35, color=colour, label=kind)
     for name, threshold in thresholds.items():
         axes.axvline(threshold, color="black", linewidth=1, linestyle="--")
-        axes.text(threshold, axes.get_ylim()[1] * 0.97, f" {name}", va="top")
+        axes.text(threshold, 0.97, f" {name}", va="top", transform=axes.get_xaxis_transform())
     axes.set(xlabel="score", ylabel="trials of the kind, %", ylim=(0, min(axes.get_ylim()[1], 30)))
     axes.set_title("Calibrated scores of unseen writers (random trials near 0 are cut off)")
     axes.legend(loc="upper center")
