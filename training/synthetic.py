@@ -58,18 +58,19 @@ class Writer:
         hand = _wobble(self.hand, rng, 0.07)
         return _png(_pen_path(_vary(self.plan, rng, 0.075), hand, rng), rng)
 
-    def forged(self, number: int) -> bytes:
-        """Skilled forgery `number` as a PNG: two forgers, each with several attempts."""
+    def forged(self, number: int, error: float = 1.0) -> bytes:
+        """Skilled forgery `number` as a PNG: two forgers, each with several attempts. `error` scales how far their
+        shapes and proportions are off; 1.0, which training draws, is a very good forger."""
         forger = np.random.default_rng([self.seed, 2, number % 2])
-        copied = _replan(self.plan, forger)
+        copied = _replan(self.plan, forger, error)
         own = _hand(forger)
         learned = 0.65
         hand = replace(
             self.hand,
             slant=learned * self.hand.slant + (1 - learned) * own.slant,
-            width=self.hand.width * np.exp(forger.normal(0, 0.10)),
-            tall=self.hand.tall * np.exp(forger.normal(0, 0.10)),
-            slope=self.hand.slope + forger.normal(0, 0.04),
+            width=self.hand.width * np.exp(forger.normal(0, 0.10 * error)),
+            tall=self.hand.tall * np.exp(forger.normal(0, 0.10 * error)),
+            slope=self.hand.slope + forger.normal(0, 0.04 * error),
             smooth=self.hand.smooth * 0.8,
             pen=own.pen,
             tremor=forger.uniform(0.015, 0.05),
@@ -254,7 +255,7 @@ def _wobble(hand: Hand, rng: np.random.Generator, amount: float) -> Hand:
     )
 
 
-def _replan(plan: Runs, forger: np.random.Generator) -> Runs:
+def _replan(plan: Runs, forger: np.random.Generator, error: float) -> Runs:
     """A forger's plan: targets read off the picture with errors, some strokes cut in two, some runs lifted apart."""
     copied: Runs = []
     for run in plan:
@@ -263,8 +264,8 @@ def _replan(plan: Runs, forger: np.random.Generator) -> Runs:
             if forger.random() < 0.3:
                 points.append((before + after) / 2 + forger.normal(0, 0.05, 2))
             points.append(after)
-        seen = np.array(points) + forger.normal(0, 0.08, (len(points), 2))
-        seen *= np.exp(forger.normal(0, 0.06, 2))
+        seen = np.array(points) + forger.normal(0, 0.08 * error, (len(points), 2))
+        seen *= np.exp(forger.normal(0, 0.06 * error, 2))
         if len(seen) > 8 and forger.random() < 0.5:
             cut = int(forger.integers(3, len(seen) - 3))
             copied += [seen[: cut + 1], seen[cut:]]
