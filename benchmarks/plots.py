@@ -102,7 +102,8 @@ def _memory(axes: Axes, rows: list[Row]) -> None:
     axes.axhline(500, color=ASKED, linestyle=":", linewidth=1)
     axes.set(title=f"MB with {rows[0]['templates']:,} templates, and seconds to ready")
     axes.tick_params(axis="x", labelsize=8)
-    axes.legend(frameon=False, fontsize=7)
+    axes.set_ylim(0, 1.35 * max(500, *bottom))
+    axes.legend(frameon=False, fontsize=7, ncols=2)
 
 
 def _by_database(rows: list[Row]) -> list[tuple[str, list[Row]]]:
