@@ -59,7 +59,7 @@ def _latency(axes: Axes, rows: list[Row]) -> None:
             )
     _scale_clients(axes, rows)
     axes.set(title="Milliseconds a verification", xlabel="clients", yscale="log")
-    axes.legend(frameon=False, fontsize=7)
+    axes.legend(frameon=False, fontsize=7, handlelength=4)
 
 
 def _cost(axes: Axes, rows: list[Row]) -> None:
