@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from embeddings.preprocess import preprocess
 from service.customers import Identity
-from service.enrolment import Validity, enrol_customer, read_specimens
+from service.enrolment import Validity, confirm_specimen, enrol_customer, read_specimens
 from service.models import Customer, Specimen, Template
 from service.product import Product
 from service.templates import open_vector
@@ -46,7 +46,10 @@ def test_stored_vectors_faiss_and_keras_score_200_real_pairs_alike(product: Prod
 def _enrol(product: Product, customer_id: str, image: bytes) -> None:
     drawn = read_specimens(product.encoder, [image])
     with product.database.writing() as session:
-        enrol_customer(session, product, Identity(customer_id, None), [], drawn, Validity(), actor="test")
+        customer = enrol_customer(session, product, Identity(customer_id, None), [], drawn, Validity(), actor="test")
+        (specimen,) = customer.specimens
+        if specimen.status == "pending":  # one of these scans is clipped: only confirmed does it reach the index
+            confirm_specimen(session, product.vault, customer_id, specimen.specimen_id, actor="test")
 
 
 def _stored(product: Product) -> tuple[NDArray[np.float32], list[int]]:

@@ -212,10 +212,8 @@ def test_a_specimen_unlike_the_others_does_not_count_until_someone_confirms_it(w
 
     with world.thresholds_between(own, strange):
         (pending,) = world.add(customer_id, strange)
-        assert (pending["status"], pending["quality"]) == (
-            "pending",
-            {"ok": False, "codes": ["specimen_inconsistent"]},
-        )
+        assert (pending["status"], pending["quality"]["ok"]) == ("pending", False)
+        assert "specimen_inconsistent" in pending["quality"]["codes"]
         assert world.verify(account, strange)["outcome"] == "reject"
 
         confirmed = world.api.post(f"/v1/customers/{customer_id}/specimens/{pending['specimen_id']}/confirmation")
