@@ -4,6 +4,8 @@
 at all.
 """
 
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, insert, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 # Any 63-bit number does; it only must be the same in every process that writes templates.
 TEMPLATE_LOCK = 0x436F756E74657273
@@ -83,6 +86,7 @@ def _open_sqlite(url: str, pool_size: int) -> Engine:
     )
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
+    _queue_writers(engine, f"{file}-turn")
     return engine
 
 
@@ -99,6 +103,32 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+
+def _queue_writers(engine: Engine, path: str) -> None:
+    """Writers of all processes queue for a lock of the operating system before they ask SQLite for its own.
+
+    SQLite lets a waiting writer sleep and try again, up to a tenth of a second at a time, while nobody writes; the
+    kernel wakes the next one at once. Whoever dies in the queue or at its head leaves it with the last breath.
+    """
+
+    def open_turn(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["turn"] = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def take_turn(connection: Connection) -> None:
+        if "begin" in connection.get_execution_options():
+            fcntl.flock(connection.info["turn"], fcntl.LOCK_EX)
+
+    def end_turn(_connection: object, record: ConnectionPoolEntry) -> None:
+        fcntl.flock(record.info["turn"], fcntl.LOCK_UN)
+
+    def close_turn(_connection: object, record: ConnectionPoolEntry) -> None:
+        os.close(record.info.pop("turn"))
+
+    event.listen(engine, "connect", open_turn)
+    event.listen(engine, "begin", take_turn, insert=True)  # before SQLite's own BEGIN
+    event.listen(engine, "checkin", end_turn)
+    event.listen(engine, "close", close_turn)
 
 
 def _open_postgresql(url: str, pool_size: int) -> Engine:

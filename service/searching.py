@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.dates import is_valid, today
+from service.errors import Refused
 from service.models import Customer, Specimen, Template
 from service.product import Product
 from service.search_index import Neighbour
@@ -34,6 +35,8 @@ def best_other_customer(session: Session, product: Product, query: Vector, custo
 
 
 def _search(session: Session, product: Product, query: Vector, limit: int, excluded: int | None) -> list[Hit]:
+    if not product.index.is_loaded:
+        raise Refused("not_ready")  # the index of a starting process is being built; nobody should wait for it
     # A customer has several specimens, so the nearest templates are of fewer customers: ask for more until enough.
     wanted = limit * 4 + 16
     while True:

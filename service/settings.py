@@ -34,7 +34,10 @@ class Settings(BaseSettings):
     )
     workers: int = Field(2, ge=1, le=256, description="Server processes; one per core is right.")
     threads: int = Field(
-        4, ge=1, le=64, description="Threads per server process: they wait for the disk, not compute."
+        4,
+        ge=1,
+        le=64,
+        description="Threads per server process: they wait for bodies that arrive slowly, one computes.",
     )
     max_request_mb: int = Field(
         32, ge=1, le=1024, description="Largest request body in MiB; more answers 413 unread."

@@ -109,7 +109,8 @@ def authorise(scope: str) -> Caller:
 
 
 class _Work:
-    """One call of a view inside its transaction."""
+    """One call of a view inside its transaction, in its turn. The turn is taken only when the whole request is read,
+    so a body that arrives slowly keeps nobody waiting."""
 
     def __init__(self, view: View, status: int, inputs: dict[str, Any]) -> None:
         self._view = view
@@ -117,11 +118,11 @@ class _Work:
         self._inputs = inputs
 
     def read(self) -> Response:
-        with product().database.reading() as g.session:
+        with product().turn, product().database.reading() as g.session:
             return self._answer()
 
     def write(self) -> Response:
-        with product().database.writing() as g.session:
+        with product().turn, product().database.writing() as g.session:
             return self._answer()
 
     def once(self, key: str, body: BaseModel | None) -> Response:
@@ -129,7 +130,7 @@ class _Work:
         if isinstance(claim, Answer):
             return _respond(claim.body, claim.status_code, replayed=True)
         try:
-            with product().database.writing() as g.session:
+            with product().turn, product().database.writing() as g.session:
                 response = self._answer()
                 answer = Answer(response.status_code, response.get_data(as_text=True))
                 idempotency.complete(g.session, product().vault, claim, answer, g.subjects)
