@@ -77,8 +77,9 @@ def is_light_on_dark(grey: NDArray[np.uint8]) -> bool:
     The sign of the third moment about the local mean: ink is the lesser part of any neighbourhood, so that this
     holds on shaded paper too, where counting dark pixels fails (0 errors on 2346 scans, shaded and inverted).
     """
-    if np.median(grey[::4, ::4]) >= SURELY_LIGHT:
-        return False
+    paper = grey[::4, ::4]
+    if 2 * np.count_nonzero(paper >= SURELY_LIGHT) > paper.size or np.median(paper) >= SURELY_LIGHT:
+        return False  # the first half says the same as the second, in a tenth of the time
     scale = min(1.0, GLANCE / max(grey.shape))
     size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
     small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -61,20 +61,21 @@ def remove_sides(mask: Mask, box: int) -> Mask:
     if box > LONG:
         return erase_upright(mask, ACROSS * box)
     strip = min(width // 2, max(8, round(SIDE * width)))
-    return np.hstack(
-        [
-            erase_upright(mask[:, :strip], ACROSS * height),
-            mask[:, strip:-strip],
-            erase_upright(mask[:, -strip:], ACROSS * height),
-        ]
-    )
+    left, right = mask[:, :strip], mask[:, width - strip :]
+    clean_left, clean_right = erase_upright(left, ACROSS * height), erase_upright(right, ACROSS * height)
+    if clean_left is left and clean_right is right:
+        return mask
+    return np.hstack([clean_left, mask[:, strip : width - strip], clean_right])
 
 
 def erase_upright(mask: Mask, least: float) -> Mask:
+    """`mask` itself if there is no such line."""
     turned = np.ascontiguousarray(mask.T)
-    for line in find_lines(turned, least):
-        if is_side(line):
-            turned = erase(turned, line)
+    sides = [line for line in find_lines(turned, least) if is_side(line)]
+    if not sides:
+        return mask
+    for line in sides:
+        turned = erase(turned, line)
     return np.ascontiguousarray(turned.T)
 
 
@@ -94,19 +95,30 @@ def find_lines(mask: Mask, least: float) -> list[Line]:
     if least < LONG or not mask.size:
         return []
     run = max(24, width // 24)
-    bar = np.ones((1, run), np.uint8)
-    runs = cv2.erode(mask, bar, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    if cv2.countNonZero(runs) < least / 3:
+    starts = run_starts(mask, run)
+    if cv2.countNonZero(starts) < least / 3:
         return []
-    runs = cv2.dilate(runs, bar)
-    linked = cv2.dilate(runs, np.ones((3, run + 1), np.uint8))
-    outlines, _ = cv2.findContours(linked, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    _, top, _, h = cv2.boundingRect(starts)
+    runs = np.zeros_like(mask)
+    runs[top : top + h, run // 2 : width - run + run // 2 + 1] = starts[top : top + h]
+    near = np.s_[max(0, top - 1) : top + h + 1]
+    runs[near] = cv2.dilate(runs[near], np.ones((1, run), np.uint8))
+    linked = cv2.dilate(runs[near], np.ones((3, run + 1), np.uint8))
+    outlines, _ = cv2.findContours(linked, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(0, near.start))
     found = [
-        fit_line(np.asarray(runs, np.uint8), np.asarray(outline, np.int32))
-        for outline in outlines
-        if cv2.boundingRect(outline)[2] >= least
+        fit_line(runs, np.asarray(outline, np.int32)) for outline in outlines if cv2.boundingRect(outline)[2] >= least
     ]
     return [line for line in found if line and line.length >= least and line.thickness <= max(6, height / 30)]
+
+
+def run_starts(mask: Mask, run: int) -> Mask:
+    """Mask (h, w - run + 1): do `run` pixels in a row start here? Doubled up, in half the time of an erosion."""
+    starts, covered = mask, 1
+    while covered < run:
+        step = min(covered, run - covered)
+        starts = np.asarray(cv2.bitwise_and(starts[:, :-step], starts[:, step:]), np.uint8)
+        covered += step
+    return starts
 
 
 def fit_line(runs: Mask, outline: NDArray[np.int32]) -> Line | None:

@@ -11,13 +11,18 @@ from numpy.typing import NDArray
 
 def moments(mask: NDArray[np.uint8]) -> tuple[float, float, float]:
     """Centre of mass (x, y) and the geometric mean of both standard deviations, in pixels, at least one."""
-    x, spread_x = centre(mask, 0)
-    y, spread_y = centre(mask, 1)
+    return moments_of(profile(mask, 0), profile(mask, 1))
+
+
+def moments_of(columns: NDArray[np.int32], rows: NDArray[np.int32]) -> tuple[float, float, float]:
+    """`moments` of a mask whose profiles are known."""
+    x, spread_x = centre(columns)
+    y, spread_y = centre(rows)
     return x, y, max(1.0, math.sqrt(spread_x * spread_y))
 
 
-def centre(mask: NDArray[np.uint8], axis: int) -> tuple[float, float]:
-    weights = profile(mask, axis).astype(np.float64)
+def centre(ink: NDArray[np.int32]) -> tuple[float, float]:
+    weights = ink.astype(np.float64)
     along = np.arange(weights.size)
     mean = float(weights @ along / weights.sum())
     return mean, max(0.5, math.sqrt(float(weights @ (along - mean) ** 2 / weights.sum())))

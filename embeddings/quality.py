@@ -13,8 +13,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.ink import PAPER, SPECK, drop_specks, flatten, paper_noise, stroke_width, threshold
-from embeddings.moments import moments, profile
+from embeddings.ink import (
+    PAPER,
+    SPECK,
+    Histogram,
+    Ink,
+    darker,
+    drop_specks,
+    histogram,
+    paper_noise,
+    stroke_width,
+    threshold,
+)
+from embeddings.moments import moments_of, profile
 
 BLOCKING = ("not_on_paper", "no_ink", "only_lines", "too_faint", "too_small", "print_not_ink")
 DOUBTFUL = ("clipped", "two_signatures")
@@ -33,8 +44,6 @@ SHARE = 0.25  # of all ink, in the lesser of two signatures
 NARROW = 8  # pixels; no gap between two signatures is less
 BESIDE, BELOW = (1.0, 0.7), (0.35, 0.15)  # gap between two, and length of each, in their height and width
 
-Histogram = NDArray[np.float64]  # pixels of each grey, (256,)
-
 
 @dataclass(frozen=True)
 class Quality:
@@ -44,44 +53,36 @@ class Quality:
     codes: tuple[str, ...]
 
 
-def assess(grey: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Quality:
-    """Quality of `grey` (h, w) uint8 and its ink, `find_ink(grey)`: one code of `BLOCKING`, or any of `DOUBTFUL`."""
-    flat = flatten(grey)
-    code = blocking(flat, mask)
+def assess(ink: Ink) -> Quality:
+    """Quality of an image by its ink, `read_ink(grey)`: one code of `BLOCKING`, or any of `DOUBTFUL`."""
+    code = blocking(ink)
     if code:
         return Quality(False, (code,))
-    width = stroke_width(mask)
-    found = (("clipped", is_clipped(mask, width)), ("two_signatures", is_two(mask)))
+    found = (("clipped", is_clipped(ink.mask, ink.stroke)), ("two_signatures", is_two(ink)))
     codes = tuple(code for code, holds in found if holds)
     return Quality(not codes, codes)
 
 
-def blocking(flat: NDArray[np.uint8], mask: NDArray[np.uint8]) -> str | None:
-    everything, inked = histogram(flat), histogram(flat[mask.view(bool)])
-    if not is_paper(everything):
+def blocking(ink: Ink) -> str | None:
+    if not is_paper(ink.histogram):
         return "not_on_paper"
-    ink = int(inked.sum())
-    if not ink:
-        return why_no_ink(flat, ink)
-    spread, stroke = moments(mask)[2], stroke_width(mask)
-    length = ink / stroke / spread
-    if length > LENGTHS[1] or between(everything, inked) > MOST_BETWEEN * mask.size:
+    area = int(ink.rows.sum())
+    if not area:
+        return why_no_ink(ink)
+    inked = histogram(ink.flat[ink.mask.view(bool)])
+    spread = moments_of(ink.columns, ink.rows)[2]
+    length = area / ink.stroke / spread
+    if length > LENGTHS[1] or between(ink.histogram, inked) > MOST_BETWEEN * ink.flat.size:
         return "not_on_paper"
     if PAPER - mean(inked) < LEAST_CONTRAST:
         return "too_faint"
-    if length < LENGTHS[0] and ruled(flat, ink):
+    if length < LENGTHS[0] and ruled(ink):
         return "only_lines"
     if spread < LEAST_SPREAD:
         return "too_small"
-    if length < LENGTHS[0] or stroke > THICKEST * spread:
+    if length < LENGTHS[0] or ink.stroke > THICKEST * spread:
         return "not_on_paper"
-    return "print_not_ink" if is_print(mask) else None
-
-
-def histogram(grey: NDArray[np.uint8]) -> Histogram:
-    if not grey.size:
-        return np.zeros(256)
-    return cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().astype(np.float64)
+    return "print_not_ink" if ink.pieces >= GLYPHS and is_print(ink.mask) else None
 
 
 def mean(counts: Histogram) -> float:
@@ -101,23 +102,24 @@ def between(everything: Histogram, inked: Histogram) -> float:
     return float(everything[math.ceil(ink + third) : math.floor(paper - third) + 1].sum())
 
 
-def why_no_ink(flat: NDArray[np.uint8], ink: int) -> str:
+def why_no_ink(ink: Ink) -> str:
     """Only lines, ink too faint for the threshold, or blank paper."""
-    if ruled(flat, ink):
+    if ruled(ink):
         return "only_lines"
+    flat = ink.flat
     around = max(flat.shape) // 4 | 1
     smooth, local = cv2.blur(flat, (5, 5)), cv2.blur(flat, (around, around))
     faint = np.asarray(cv2.subtract(local, smooth) >= FAINT, np.uint8)
-    faint = drop_specks(faint, max(30.0, flat.shape[1] / 4))
+    drop_specks(faint, max(30.0, flat.shape[1] / 4))
     _, _, width, height = cv2.boundingRect(faint)
     return "too_faint" if max(width, height) >= 40 and faint.mean() < LEAST_PAPER / 2 else "no_ink"
 
 
-def ruled(flat: NDArray[np.uint8], ink: int) -> bool:
-    """Was most of what is dark taken out as lines, `ink` pixels being left?"""
-    dark = np.asarray(flat <= threshold(flat), np.uint8)
-    dark = drop_specks(dark, SPECK * stroke_width(dark) ** 2)
-    return int(np.count_nonzero(dark)) > 5 * ink + 100
+def ruled(ink: Ink) -> bool:
+    """Was most of what is dark taken out as lines?"""
+    dark = darker(ink.flat, threshold(ink.histogram))
+    drop_specks(dark, SPECK * stroke_width(dark) ** 2)
+    return cv2.countNonZero(dark) > 5 * int(ink.rows.sum()) + 100
 
 
 def is_print(mask: NDArray[np.uint8]) -> bool:
@@ -144,9 +146,9 @@ def is_clipped(mask: NDArray[np.uint8], stroke: float) -> bool:
 def cuts(mask: NDArray[np.uint8], stroke: float) -> int:
     """Strokes cut by the first row."""
     step = max(1, round(stroke))
-    if len(mask) <= 3 * step:
+    if len(mask) <= 3 * step or not mask[0].any():
         return 0
-    edges = np.flatnonzero(np.diff(np.pad(mask[0], 1).astype(np.int8)))
+    edges = np.flatnonzero(np.diff(mask[0].view(np.int8), prepend=0, append=0))
     runs = [(start, end) for start, end in edges.reshape(-1, 2) if 0.6 * stroke <= end - start <= 4 * stroke]
     return sum(
         all(
@@ -157,18 +159,18 @@ def cuts(mask: NDArray[np.uint8], stroke: float) -> int:
     )
 
 
-def is_two(mask: NDArray[np.uint8]) -> bool:
+def is_two(ink: Ink) -> bool:
     """Does an empty strip, upright or level, part two pieces that could each be a signature?"""
-    return is_parted(mask, 0, *BESIDE) or is_parted(mask, 1, *BELOW)
+    return is_parted(ink.mask, ink.columns, *BESIDE) or is_parted(ink.mask.T, ink.rows, *BELOW)
 
 
-def is_parted(mask: NDArray[np.uint8], axis: int, gap: float, least: float) -> bool:
-    along = np.flatnonzero(profile(mask, axis))
+def is_parted(mask: NDArray[np.uint8], columns: NDArray[np.int32], gap: float, least: float) -> bool:
+    along = np.flatnonzero(columns)
     steps = np.diff(along)
     if not steps.size or steps.max() < NARROW:
         return False
     widest = int(np.argmax(steps))
-    turned = mask if axis == 0 else np.asarray(cv2.transpose(mask), np.uint8)
+    turned = np.ascontiguousarray(mask)
     left, right = turned[:, along[0] : along[widest] + 1], turned[:, along[widest + 1] : along[-1] + 1]
     height = max(int(np.count_nonzero(profile(part, 1))) for part in (left, right))
     inks = cv2.countNonZero(left), cv2.countNonZero(right)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +14,19 @@ NEIGHBOURS = np.array([[128, 1, 2], [64, 0, 4], [32, 16, 8]], np.float32)
 
 def thin(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Skeleton, 8-connected and one pixel wide, of `mask` (h, w) uint8 of 0 and 1 (Guo and Hall, 1989)."""
-    skeleton = mask
-    while True:
-        thinner = peel(peel(skeleton, TABLES[0]), TABLES[1])
-        if np.array_equal(thinner, skeleton):
-            return skeleton
-        skeleton = thinner
+    x, y, w, h = cv2.boundingRect(mask)
+    box = np.s_[y : y + h, x : x + w]
+    ink, pixels = mask[box], cv2.countNonZero(mask)
+    idle = 0  # peelings in a row that took nothing: after one of each kind, no more can
+    for table in itertools.cycle(TABLES if pixels else ()):
+        ink, before = peel(ink, table), pixels
+        pixels = cv2.countNonZero(ink)
+        idle = idle + 1 if pixels == before else 0
+        if idle == len(TABLES):
+            break
+    skeleton = np.zeros_like(mask)
+    skeleton[box] = ink
+    return skeleton
 
 
 def peel(mask: NDArray[np.uint8], table: NDArray[np.uint8]) -> NDArray[np.uint8]:

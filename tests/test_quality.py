@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from embeddings.errors import CODES, UnusableImage
-from embeddings.preprocess import find_ink, prepare, preprocess
+from embeddings.ink import read_ink
+from embeddings.preprocess import prepare, preprocess
 from embeddings.quality import BLOCKING, DOUBTFUL, assess
 from tests.drawings import paper, photo, png, rule, sign, signature, text
 
@@ -57,7 +58,7 @@ def test_a_doubtful_signature_passes_with_its_reason(code: str, page: NDArray[np
 @pytest.mark.parametrize("seed", range(12))
 def test_a_plain_signature_is_good(seed: int) -> None:
     for page in (signature(seed), signature(seed, pen=6), rule(signature(seed), 60, 180)):
-        assert assess(page, find_ink(page)).codes == ()
+        assert assess(read_ink(page)).codes == ()
 
 
 def test_a_shadow_on_a_blank_page_is_no_ink() -> None:
