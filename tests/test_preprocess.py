@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from embeddings.ink import stroke_width
-from embeddings.lines import remove_lines
+from embeddings.ink import drop_specks, read_ink, stroke_width
+from embeddings.lines import remove_lines, run_starts
 from embeddings.moments import moments
 from embeddings.preprocess import (
     CANVAS,
@@ -21,7 +21,7 @@ from embeddings.preprocess import (
     prepare,
     preprocess,
 )
-from embeddings.thin import thin
+from embeddings.thin import TABLES, peel, thin
 from tests.drawings import paper, png, rule, sign, signature
 
 GOLDEN = Path(__file__).parent / "golden" / f"preprocess-{PREPROCESSING_VERSION}.npz"
@@ -177,6 +177,53 @@ def test_a_skeleton_is_thin_and_as_connected_as_what_it_came_from() -> None:
     assert cv2.connectedComponents(skeleton)[0] == cv2.connectedComponents(mask)[0]
     assert stroke_width(skeleton) <= 2
     np.testing.assert_array_equal(thin(skeleton), skeleton)
+
+
+@given(seed=st.integers(0, 30), pen=st.integers(1, 9))
+@settings(max_examples=20)
+def test_thinning_stops_where_peeling_the_whole_canvas_takes_nothing_more(seed: int, pen: int) -> None:
+    mask = sign(np.zeros((240, 500), np.uint8), (250, 120), seed, ink=1, pen=pen)
+    plain, before = peel(peel(mask, TABLES[0]), TABLES[1]), mask
+    while not np.array_equal(plain, before):
+        plain, before = peel(peel(plain, TABLES[0]), TABLES[1]), plain
+    np.testing.assert_array_equal(thin(mask), plain)
+    np.testing.assert_array_equal(thin(np.zeros_like(mask)), 0)
+
+
+@pytest.mark.parametrize("run", [24, 25, 31, 64])
+def test_runs_start_where_an_erosion_says(run: int) -> None:
+    mask = np.asarray(np.random.default_rng(run).random((50, 400)) < 0.98, np.uint8)
+    eroded = cv2.erode(
+        mask, np.ones((1, run), np.uint8), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT, borderValue=0
+    )
+    starts = run_starts(mask, run)
+    assert starts.any()
+    np.testing.assert_array_equal(starts, eroded[:, : starts.shape[1]])
+
+
+@given(seed=st.integers(0, 100), least=st.integers(2, 60))
+@settings(max_examples=50)
+def test_pieces_are_counted_as_they_are_left(seed: int, least: int) -> None:
+    noise = np.random.default_rng(seed).random((60, 80)).astype(np.float32)
+    mask = np.asarray(cv2.blur(noise, (3, 3)) > 0.5, np.uint8)
+    assert drop_specks(mask, least) == cv2.connectedComponents(mask)[0] - 1
+
+
+def test_a_speck_within_a_speck_is_counted_as_it_is_left() -> None:
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:19, 10:19] = 1
+    mask[11:18, 11:18] = 0
+    mask[12:17, 12:17] = 1
+    assert drop_specks(mask, 200) == cv2.connectedComponents(mask)[0] - 1
+
+
+def test_the_ink_comes_with_what_can_be_measured_of_it() -> None:
+    ink = read_ink(rule(signature(), 60))
+    np.testing.assert_array_equal(ink.columns, ink.mask.sum(axis=0))
+    np.testing.assert_array_equal(ink.rows, ink.mask.sum(axis=1))
+    assert ink.histogram.sum() == ink.flat.size
+    assert ink.stroke == stroke_width(ink.mask)
+    assert ink.pieces == cv2.connectedComponents(ink.mask)[0] - 1
 
 
 def test_prepare_tells_what_both_steps_took() -> None:
