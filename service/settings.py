@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     )
     workers: int = Field(2, ge=1, le=256, description="Server processes; one per core is right.")
     threads: int = Field(
-        4,
+        2,
         ge=1,
         le=64,
         description="Threads per server process: they wait for bodies that arrive slowly, one computes.",
