@@ -270,7 +270,15 @@ def _children(server: Server) -> list[psutil.Process]:
 
 
 def _running(server: Server, role: str) -> bool:
-    return any(_role(process) == role for process in _children(server) if process.status() != psutil.STATUS_ZOMBIE)
+    return any(_is_alive(process) and _role(process) == role for process in _children(server))
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """One that was just killed may be gone, or a zombie that nobody has collected yet."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _only(processes: list[psutil.Process], role: str) -> psutil.Process:
