@@ -270,19 +270,19 @@ def _children(server: Server) -> list[psutil.Process]:
 
 
 def _running(server: Server, role: str) -> bool:
-    return any(_is_alive(process) and _role(process) == role for process in _children(server))
+    return any(_plays(process, role) for process in _children(server))
 
 
-def _is_alive(process: psutil.Process) -> bool:
+def _plays(process: psutil.Process, role: str) -> bool:
     """One that was just killed may be gone, or a zombie that nobody has collected yet."""
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        return process.status() != psutil.STATUS_ZOMBIE and _role(process) == role
     except psutil.NoSuchProcess:
         return False
 
 
 def _only(processes: list[psutil.Process], role: str) -> psutil.Process:
-    (found,) = [process for process in processes if _role(process) == role]
+    (found,) = [process for process in processes if _plays(process, role)]
     return found
 
 
