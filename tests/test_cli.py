@@ -224,7 +224,7 @@ def test_serve_survives_its_children_and_ends_with_all_of_them(server: Server) -
     """A killed worker and a killed server process are started again; SIGTERM ends everything."""
     job_worker = _only(_children(server), "worker")
     job_worker.kill()
-    wait_until(lambda: _running(server, "worker") and _only(_children(server), "worker") != job_worker)
+    wait_until(lambda: any(_plays(process, "worker") and process != job_worker for process in _children(server)))
 
     (request_worker,) = _only(_children(server), "gunicorn").children()
     request_worker.kill()
@@ -267,10 +267,6 @@ def _written(path: Path, image: bytes) -> str:
 def _children(server: Server) -> list[psutil.Process]:
     assert server.process is not None
     return psutil.Process(server.process.pid).children()
-
-
-def _running(server: Server, role: str) -> bool:
-    return any(_plays(process, role) for process in _children(server))
 
 
 def _plays(process: psutil.Process, role: str) -> bool:
