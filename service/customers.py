@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
@@ -33,7 +33,20 @@ def seal_identity(vault: Vault, owner: str, identity: Identity) -> SealedValue:
     return vault.seal(owner, KIND, json.dumps(identity).encode())
 
 
-def open_identity(vault: Vault, customer: Customer) -> Identity:
+class Sealed(Protocol):
+    """A person whose identity only the vault can open: a row of `customers`, or the part of one that was read."""
+
+    @property
+    def owner(self) -> str: ...
+    @property
+    def key_id(self) -> str: ...
+    @property
+    def nonce(self) -> bytes: ...
+    @property
+    def sealed(self) -> bytes: ...
+
+
+def open_identity(vault: Vault, customer: Sealed) -> Identity:
     value = SealedValue(customer.key_id, customer.nonce, customer.sealed)
     return Identity(*json.loads(vault.open(customer.owner, KIND, value)))
 
@@ -66,7 +79,7 @@ def account_ids(customer: Customer) -> list[str]:
     return sorted(entry.account.account_id for entry in customer.signatory_of)
 
 
-def owners(customers: Iterable[Customer | None]) -> set[str]:
+def owners(customers: Iterable[Sealed | None]) -> set[str]:
     return {customer.owner for customer in customers if customer is not None}
 
 

@@ -18,4 +18,8 @@ def today() -> date:
 
 
 def is_valid(dated: Dated, day: date) -> bool:
-    return (dated.valid_from is None or dated.valid_from <= day) and (dated.valid_to is None or day <= dated.valid_to)
+    return covers(dated.valid_from, dated.valid_to, day)
+
+
+def covers(first: date | None, last: date | None, day: date) -> bool:
+    return (first is None or first <= day) and (last is None or day <= last)

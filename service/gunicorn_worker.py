@@ -1,29 +1,60 @@
-"""gunicorn's worker, with our own answer to what never becomes a request of the application."""
+"""gunicorn's worker: an event loop that takes in requests side by side and works on one at a time.
+
+Nothing is monkey-patched, so only the sockets of clients yield. A body that arrives slowly keeps nobody waiting, and
+a request that has arrived runs alone to its answer: threads that compute side by side only take Python's lock from
+each other (8 clients: 131 verifications a second with two threads, 171 so).
+"""
 
 import json
 import secrets
 import socket
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+import gevent
 import structlog
+from gevent.pool import Pool
+from gevent.server import StreamServer
+from gevent.socket import socket as YieldingSocket
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
-from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
 from service.errors import CODES
 
 log = structlog.get_logger()
 
+SILENT_SECONDS = 30
+"""A client that sends nothing of its body for so long is given up, and takes nothing of the answer likewise."""
 
 UNREAD_BYTES = 64 * 1024
 """gunicorn reads so much of a body that the application left; after more it closes the connection."""
 
 
-class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no type information
+class Worker(GeventWorker):  # type: ignore[misc] # gunicorn ships no type information
+    def patch(self) -> None:
+        """Instead of gevent's own, which patches all of Python: the database is asked without yielding."""
+        self.sockets = [YieldingSocket(s.FAMILY, socket.SOCK_STREAM, fileno=s.sock.detach()) for s in self.sockets]
+
+    def server_class(self, listener: YieldingSocket, *, spawn: Pool, **_unused: Any) -> StreamServer:
+        """gunicorn's own takes one connection at each turn of the loop, which makes those who come together wait for
+        many turns; all at once would leave other processes without work."""
+        server = StreamServer(listener, handle=partial(self.handle, listener), spawn=spawn)
+        server.max_accept = 2
+        return server
+
     def load_wsgi(self) -> None:
         super().load_wsgi()
         self.wsgi.wsgi_app = _announce_close(self.wsgi.wsgi_app)
+
+    def handle(self, listener: socket.socket, client: socket.socket, addr: Any) -> None:
+        client.settimeout(SILENT_SECONDS)
+        super(GeventWorker, self).handle(listener, client, addr)  # gevent's own takes the limit away again
+
+    def handle_request(self, *request: Any) -> Any:
+        gevent.sleep(1e-6)  # a turn of the loop, so that whoever has waited longer goes first; sleep(0) may not turn it
+        return super().handle_request(*request)
 
     def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: BaseException) -> None:
         """gunicorn's own repeats the broken line, in HTML and in the log; the line may hold a person's id."""

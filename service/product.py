@@ -1,6 +1,5 @@
 """What a running process holds: opened once, after the fork, and handed to the use cases."""
 
-import threading
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
@@ -18,22 +17,17 @@ from service.vault import Vault
 
 @dataclass
 class Product:
-    """`turn` lets one request of this process work at a time. Threads are for bodies that arrive slowly; two that
-    compute at once only take Python's lock from each other, and the one that has the database's lock waits for it
-    while everybody waits for that one (8 clients on SQLite: 99 % within 0.13 s instead of 0.45 s)."""
-
     settings: Settings
     database: Database
     vault: Vault
     encoder: Encoder
     index: SearchIndex
     tick: Tick = field(repr=False)
-    turn: threading.Lock = field(repr=False, default_factory=threading.Lock)
 
     @classmethod
     def open(cls, settings: Settings) -> "Product":
         use_one_thread()
-        database = Database(settings.database_url, pool_size=settings.threads + 2)
+        database = Database(settings.database_url)
         try:
             vault = Vault(_open_keys(settings.keystore_url, database))
         except BrokenKeyStore:

@@ -33,12 +33,6 @@ class Settings(BaseSettings):
         "127.0.0.1:9464", pattern=Bind, description="Address and port of `/metrics`, apart from the API."
     )
     workers: int = Field(2, ge=1, le=256, description="Server processes; one per core is right.")
-    threads: int = Field(
-        2,
-        ge=1,
-        le=64,
-        description="Threads per server process: they wait for bodies that arrive slowly, one computes.",
-    )
     max_request_mb: int = Field(
         32, ge=1, le=1024, description="Largest request body in MiB; more answers 413 unread."
     )

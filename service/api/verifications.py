@@ -14,11 +14,12 @@ from service.api.paging import Page, next_cursor, position
 from service.customers import open_identity, owners
 from service.dates import today
 from service.errors import Refused
-from service.models import Customer, Match, Specimen, Verification
-from service.verification import Question
+from service.judgement import Best, Judgement, Question, Signature
+from service.models import Match, Verification
 
 blueprint = APIBlueprint("verifications", __name__, tag="Verifications")
 
+Shown = Match | Signature | Best
 Amount = Annotated[Decimal, Field(ge=0, max_digits=16, decimal_places=2)]
 
 
@@ -167,11 +168,11 @@ def _read(body: NewVerification) -> Question:
     )
 
 
-def show_verification(row: Verification) -> VerificationOut:
+def show_verification(row: Verification | Judgement) -> VerificationOut:
     """Scores are rounded for callers who do not review: whoever sees a score exactly can climb it."""
     reviews = "review" in caller().scopes
     candidates = row.candidates if reviews else []
-    matches: list[Match] = [*row.signatures, *candidates]
+    matches: list[Shown] = [*row.signatures, *candidates]
     names(*owners(match.customer for match in matches))
     return VerificationOut(
         verification_id=row.verification_id,
@@ -195,9 +196,8 @@ def show_verification(row: Verification) -> VerificationOut:
     )
 
 
-def _shown_match(match: Match, reviews: bool) -> dict[str, object]:
-    customer: Customer | None = match.customer
-    specimen: Specimen | None = match.specimen
+def _shown_match(match: Shown, reviews: bool) -> dict[str, object]:
+    customer, specimen = match.customer, match.specimen
     return {
         "customer_id": open_identity(product().vault, customer).customer_id if customer else None,
         "specimen_id": specimen.specimen_id if specimen else None,
