@@ -13,11 +13,11 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-import gevent
+import gevent  # type: ignore[import-untyped]
+import gevent.socket  # type: ignore[import-untyped]
 import structlog
-from gevent.pool import Pool
-from gevent.server import StreamServer
-from gevent.socket import socket as YieldingSocket
+from gevent.pool import Pool  # type: ignore[import-untyped]
+from gevent.server import StreamServer  # type: ignore[import-untyped]
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
@@ -33,11 +33,15 @@ UNREAD_BYTES = 64 * 1024
 
 
 class Worker(GeventWorker):  # type: ignore[misc] # gunicorn ships no type information
+    sockets: list[Any]
+
     def patch(self) -> None:
         """Instead of gevent's own, which patches all of Python: the database is asked without yielding."""
-        self.sockets = [YieldingSocket(s.FAMILY, socket.SOCK_STREAM, fileno=s.sock.detach()) for s in self.sockets]
+        self.sockets = [
+            gevent.socket.socket(s.FAMILY, socket.SOCK_STREAM, fileno=s.sock.detach()) for s in self.sockets
+        ]
 
-    def server_class(self, listener: YieldingSocket, *, spawn: Pool, **_unused: Any) -> StreamServer:
+    def server_class(self, listener: socket.socket, *, spawn: Pool, **_unused: Any) -> StreamServer:
         """gunicorn's own takes one connection at each turn of the loop, which makes those who come together wait for
         many turns; all at once would leave other processes without work."""
         server = StreamServer(listener, handle=partial(self.handle, listener), spawn=spawn)
@@ -53,7 +57,9 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn ships no type infor
         super(GeventWorker, self).handle(listener, client, addr)  # gevent's own takes the limit away again
 
     def handle_request(self, *request: Any) -> Any:
-        gevent.sleep(1e-6)  # a turn of the loop, so that whoever has waited longer goes first; sleep(0) may not turn it
+        gevent.sleep(
+            1e-6
+        )  # a turn of the loop, so that whoever has waited longer goes first; sleep(0) may not turn it
         return super().handle_request(*request)
 
     def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: BaseException) -> None:

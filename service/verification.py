@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.database import Overtaken, direct_insert
+from service.database import Overtaken, direct_insert, insert_rows, pipelined
 from service.errors import Refused
 from service.events import record
 from service.judgement import Best, Judgement, Question, Signature, judge
@@ -26,16 +26,17 @@ def verify_signature(
     with product.database.asking() as connection:
         judgement = judge(connection, product, account_id, question)
     try:
-        _keep(session, judgement)
+        with pipelined(session):
+            _keep(session, judgement)
+            record(
+                session,
+                "signature_verified",
+                actor=actor,
+                subject=judgement.verification_id,
+                outcome=judgement.outcome,
+            )
     except IntegrityError as problem:
         raise Overtaken from problem
-    record(
-        session,
-        "signature_verified",
-        actor=actor,
-        subject=judgement.verification_id,
-        outcome=judgement.outcome,
-    )
     return judgement
 
 
@@ -58,20 +59,18 @@ def list_verifications(session: Session, before: int | None, limit: int, **filte
 def _keep(session: Session, judgement: Judgement) -> None:
     """Inserts the rows themselves. This is the busiest write of all, and a unit of work costs more than its rows."""
     connection = session.connection()
-    row = {name: getattr(judgement, name) for name in _COLUMNS}
-    key = connection.scalar(_INSERT_VERIFICATION, row)
+    insert_rows(connection, _INSERT_VERIFICATION, [{name: getattr(judgement, name) for name in _COLUMNS}])
     signatures = [
-        {"verification_id": key, "position": position, "box": found.box, **_match(found)}
+        {"position": position, "box": found.box, **_match(judgement, found)}
         for position, found in enumerate(judgement.signatures)
     ]
-    connection.execute(_INSERT_SIGNATURE, signatures)
-    if judgement.candidates:
-        candidates = [{"verification_id": key, **_match(best)} for best in judgement.candidates]
-        connection.execute(_INSERT_CANDIDATE, candidates)
+    insert_rows(connection, _INSERT_SIGNATURE, signatures)
+    insert_rows(connection, _INSERT_CANDIDATE, [_match(judgement, best) for best in judgement.candidates])
 
 
-def _match(match: Signature | Best) -> dict[str, Any]:
+def _match(judgement: Judgement, match: Signature | Best) -> dict[str, Any]:
     return {
+        "of": judgement.verification_id,
         "customer_id": match.customer.id if match.customer else None,
         "specimen_id": match.specimen.id if match.specimen else None,
         "score": match.score,
@@ -79,6 +78,7 @@ def _match(match: Signature | Best) -> dict[str, Any]:
 
 
 _COLUMNS = [column.name for column in Verification.__table__.columns if column.name != "id"]
-_INSERT_VERIFICATION = direct_insert(Verification).returning(Verification.id)
-_INSERT_SIGNATURE = direct_insert(FoundSignature)
-_INSERT_CANDIDATE = direct_insert(Candidate)
+_OF = select(Verification.id).where(Verification.verification_id == bindparam("of")).scalar_subquery()
+_INSERT_VERIFICATION = direct_insert(Verification)
+_INSERT_SIGNATURE = direct_insert(FoundSignature).values(verification_id=_OF)
+_INSERT_CANDIDATE = direct_insert(Candidate).values(verification_id=_OF)

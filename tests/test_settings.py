@@ -11,7 +11,7 @@ README = Path(__file__).parents[1] / "docs" / "settings.md"
     ("key", "value"),
     [
         ("COUNTERSIGN_WORKERS", "0"),
-        ("COUNTERSIGN_THREADS", "many"),
+        ("COUNTERSIGN_WORKERS", "many"),
         ("COUNTERSIGN_BIND", "nowhere"),
         ("COUNTERSIGN_LOG_LEVEL", "loud"),
         ("COUNTERSIGN_DATABASE_URL", "mysql://there"),
