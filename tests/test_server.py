@@ -1,7 +1,6 @@
 """How one server process shares itself among its clients."""
 
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -12,8 +11,6 @@ from service.gunicorn_worker import SILENT_SECONDS
 from tests.support.images import signature
 from tests.support.server import Server
 from tests.support.world import parts
-
-HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def test_bodies_that_arrive_slowly_keep_nobody_waiting(server_of_one_megabyte: Server) -> None:
@@ -28,21 +25,6 @@ def test_bodies_that_arrive_slowly_keep_nobody_waiting(server_of_one_megabyte: S
 
         slow[0].sendall(body[100:])
         assert _status(slow[0]) == 201
-
-
-def test_a_client_that_never_pauses_leaves_turns_to_others(server_of_one_megabyte: Server) -> None:
-    with _connected(server_of_one_megabyte) as greedy:
-        answered = bytearray()
-        reader = threading.Thread(target=_read_into, args=(greedy, answered))
-        reader.start()
-        greedy.sendall(HEALTH * 3000)
-
-        assert httpx.get(f"{server_of_one_megabyte.url}/healthz", timeout=20).status_code == 200
-        meanwhile = answered.count(b"HTTP/1.1 200")
-
-        reader.join(timeout=60)
-    assert answered.count(b"HTTP/1.1 200") == 3000
-    assert meanwhile < 3000
 
 
 @pytest.mark.slow
@@ -84,11 +66,3 @@ def _status(connection: socket.socket) -> int:
     while len(rest) < length:
         rest += connection.recv(65536)
     return int(head.split()[1])
-
-
-def _read_into(connection: socket.socket, answered: bytearray) -> None:
-    while answered.count(b"HTTP/1.1 200") < 3000:
-        piece = connection.recv(65536)
-        if not piece:
-            return
-        answered += piece
