@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-import psycopg
-from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, insert, text
+from sqlalchemy import Connection, Engine, Insert, Select, Table, create_engine, event, insert, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -21,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 # Any 63-bit number does; it only must be the same in every process that writes templates.
 TEMPLATE_LOCK = 0x436F756E74657273
 BUSY_TIMEOUT_SECONDS = 10
+MAPPED_BYTES = 2**40  # SQLite takes what it was built to take, 2 GiB as a rule
 
 
 class Overtaken(Exception):
@@ -87,6 +87,18 @@ def insert_rows(connection: Connection, statement: Insert, rows: Sequence[dict[s
         connection.execute(statement, rows if len(rows) > 1 else rows[0])
 
 
+def scan(connection: Connection, statement: Select[*tuple[Any, ...]], rows: int) -> Iterator[Sequence[Any]]:
+    """Many rows, some at a time, the way that is quickest with each database. It takes a third off a start."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    if is_sqlite:  # while it lasts only: pages that were mapped count as memory of the process
+        connection.exec_driver_sql(f"PRAGMA mmap_size={MAPPED_BYTES}")
+    try:
+        yield from connection.execute(statement.execution_options(yield_per=rows, binary=True)).partitions()
+    finally:
+        if is_sqlite:
+            connection.exec_driver_sql("PRAGMA mmap_size=0")
+
+
 @contextmanager
 def pipelined(session: Session) -> Iterator[None]:
     """Statements inside go to PostgreSQL without waiting for each other's end, so none may need another's answer:
@@ -94,7 +106,9 @@ def pipelined(session: Session) -> Iterator[None]:
     if session.get_bind().dialect.name != "postgresql":
         yield
         return
-    driver = cast("psycopg.Connection", session.connection().connection.driver_connection)
+    import psycopg  # costs a start on SQLite 0.06 s
+
+    driver = cast("psycopg.Connection[Any]", session.connection().connection.driver_connection)
     try:
         with driver.pipeline():
             yield
@@ -162,4 +176,13 @@ def _queue_writers(engine: Engine, path: str) -> None:
 
 
 def _open_postgresql(url: str, pool_size: int) -> Engine:
-    return create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=False)
+    engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=False)
+
+    def fetch_binary(
+        _connection: object, cursor: Any, _statement: str, _values: object, context: Any, _many: bool
+    ) -> None:
+        if context is not None and context.execution_options.get("binary"):
+            cursor.format = 1  # bytes as they are, instead of twice as many hexadecimal digits
+
+    event.listen(engine, "before_cursor_execute", fetch_binary)
+    return engine

@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session
 
 from embeddings.index import Index
 from service import metrics
-from service.database import Database
+from service.database import Database, scan
 from service.models import ChangeMark, Template, TemplateChange
-from service.templates import open_vector, sealed_vectors
-from service.vault import SealBroken, SealedValue, Vault
+from service.templates import open_vectors, sealed_vectors
+from service.vault import Vault
 
 log = structlog.get_logger()
 
@@ -100,13 +100,9 @@ class SearchIndex:
         vectors = np.empty((rows, self._dimension), np.float32)
         ids: list[int] = []
         for chunk in _chunks(session, self._model_version, vector_ids):
-            for vector_id, owner, *sealed in chunk:  # reading a row by names takes longer than opening it
-                try:
-                    vectors[len(ids)] = open_vector(self._vault, owner, SealedValue(*sealed))
-                except SealBroken:  # one damaged row must not stop the search for everybody else
-                    log.error("seal_broken", vector_id=vector_id)
-                    continue
-                ids.append(vector_id)
+            found, block = open_vectors(self._vault, chunk, self._dimension)
+            vectors[len(ids) : len(ids) + len(found)] = block
+            ids += found
         return ids, vectors[: len(ids)]
 
     def _count(self, session: Session) -> int:
@@ -130,7 +126,7 @@ def _chunks(session: Session, model_version: str, vector_ids: set[int] | None) -
     wanted = sealed_vectors(model_version)
     if vector_ids is None:
         # Past the session, whose own handling of 100,000 rows takes as long as fetching them.
-        yield from session.connection().execute(wanted.execution_options(yield_per=ROWS_AT_A_TIME)).partitions()
+        yield from scan(session.connection(), wanted, ROWS_AT_A_TIME)
         return
     some = sorted(vector_ids)
     for start in range(0, len(some), ROWS_AT_A_TIME):

@@ -5,13 +5,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 from sqlalchemy import Select, delete, insert, select
 from sqlalchemy.orm import Session
 
 from service.database import lock_templates
 from service.models import Customer, Specimen, Template, TemplateChange
-from service.vault import SealedValue, Vault
+from service.vault import SealBroken, SealedValue, Vault
+
+log = structlog.get_logger()
 
 Vectors = NDArray[np.float32]
 
@@ -62,3 +65,18 @@ def open_vector(vault: Vault, owner: str, sealed: Any) -> Vectors:
     """float32 (d,) of a template, or of any row with its key_id, nonce and sealed."""
     value = vault.open(owner, KIND, SealedValue(sealed.key_id, sealed.nonce, sealed.sealed))
     return np.frombuffer(value, dtype="<f4")
+
+
+def open_vectors(vault: Vault, rows: Iterable[Any], dimension: int) -> tuple[list[int], Vectors]:
+    """Many at once, as index building needs them: rows of `sealed_vectors` to their vector ids and float32 (n, d).
+    A damaged row is logged and left out, so that it does not stop the search for everybody else."""
+    ids: list[int] = []
+    opened: list[bytes] = []
+    for vector_id, owner, *sealed in rows:  # reading a row by names takes longer than opening it
+        try:
+            opened.append(vault.open(owner, KIND, SealedValue(*sealed)))
+        except SealBroken:
+            log.error("seal_broken", vector_id=vector_id)
+            continue
+        ids.append(vector_id)
+    return ids, np.frombuffer(b"".join(opened), dtype="<f4").reshape(-1, dimension)
