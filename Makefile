@@ -40,7 +40,7 @@ install-dev: .venv-dev/ready ## Make the environment that tests, trains and meas
 
 .PHONY: test
 test: .venv-dev/ready ## Run the fast tests
-	$(DEV) -m pytest -m "not slow"
+	$(DEV) -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 .PHONY: test-slow
 test-slow: .venv-dev/ready ## Run the slow tests: kills, fleets, training from end to end
