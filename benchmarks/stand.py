@@ -30,6 +30,11 @@ class Stand(server.Server):
     postgres: Postgres | None = None
     _indexes_built: int = 0  # by earlier starts, which the same log holds
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Modules are compiled once and kept, as on any server."""
+        return {name: value for name, value in super().environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
     @cached_property
     def api_key(self) -> str:
         return self.key()

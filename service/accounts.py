@@ -6,10 +6,10 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, joinedload
 
 from service.customers import lookup
+from service.database import conflict_insert
 from service.errors import Refused
 from service.events import record
 from service.models import Account, Customer, Mandate, Signatory
@@ -138,10 +138,9 @@ def _find_customers(session: Session, vault: Vault, customer_ids: Sequence[str])
 
 def _get_or_make(session: Session, account_id: str) -> tuple[Account, bool]:
     """Two requests that make the same account at once both get it: the database decides who made it."""
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     while True:
         made = session.execute(
-            insert(Account)
+            conflict_insert(session, Account)
             .values(account_id=account_id, created_at=datetime.now(UTC))
             .on_conflict_do_nothing(index_elements=["account_id"])
             .returning(Account.id)

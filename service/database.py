@@ -8,14 +8,18 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, Engine, Insert, Select, Table, create_engine, event, insert, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import sqlite
 
 # Any 63-bit number does; it only must be the same in every process that writes templates.
 TEMPLATE_LOCK = 0x436F756E74657273
@@ -79,6 +83,13 @@ def direct_insert(model: type[DeclarativeBase]) -> Insert:
     """An INSERT that goes past the unit of work, for rows of every request: the work around such a row costs more
     than the row."""
     return insert(cast("Table", model.__table__)).inline()  # no new key is read back
+
+
+def conflict_insert(session: Session, model: type[DeclarativeBase]) -> "sqlite.Insert":
+    """An INSERT that knows ON CONFLICT, which each database spells its own way. Only the dialect in use is imported:
+    the other one costs a start 0.05 s."""
+    dialect = import_module(f"sqlalchemy.dialects.{session.get_bind().dialect.name}")
+    return cast("sqlite.Insert", dialect.insert(model))
 
 
 def insert_rows(connection: Connection, statement: Insert, rows: Sequence[dict[str, Any]]) -> None:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from service import idempotency
-from service.database import Database, lock_templates
+from service.database import Database, conflict_insert, lock_templates
 from service.models import ChangeMark, Job, TemplateChange
 from service.settings import Settings
 
@@ -29,8 +28,7 @@ def trim_changes(session: Session, settings: Settings) -> str:
     last = session.scalar(select(func.max(TemplateChange.seq)).where(TemplateChange.at < before))
     if last is None:
         return "nothing to trim"
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    mark = insert(ChangeMark).values(id=1, low_water=last)
+    mark = conflict_insert(session, ChangeMark).values(id=1, low_water=last)
     session.execute(mark.on_conflict_do_update(index_elements=["id"], set_={"low_water": last}))
     session.execute(delete(TemplateChange).where(TemplateChange.seq <= last))
     return f"trimmed to {last}"
@@ -62,8 +60,11 @@ def run_due(database: Database, settings: Settings, worker: str) -> list[tuple[s
 def _lease(database: Database, name: str, worker: str) -> bool:
     now = datetime.now(UTC)
     with database.writing() as session:
-        insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-        session.execute(insert(Job).values(name=name, due_at=now).on_conflict_do_nothing(index_elements=["name"]))
+        session.execute(
+            conflict_insert(session, Job)
+            .values(name=name, due_at=now)
+            .on_conflict_do_nothing(index_elements=["name"])
+        )
         free = or_(Job.leased_until.is_(None), Job.leased_until < now)
         taken = session.execute(
             update(Job)

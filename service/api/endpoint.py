@@ -191,6 +191,9 @@ def _claim(key: str, body: BaseModel | None) -> Claim | Answer:
     )
 
 
+_PROBLEM = Problem.model_json_schema()  # once: for every status of every call it costs a start 0.1 s
+
+
 def problem_responses(codes: Sequence[str]) -> dict[int, Any]:
     """OpenAPI responses for these codes, one a status."""
     by_status: dict[int, list[str]] = {}
@@ -199,7 +202,7 @@ def problem_responses(codes: Sequence[str]) -> dict[int, Any]:
     return {
         status: {
             "description": "; ".join(f"`{code}`" for code in dict.fromkeys(some)),
-            "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+            "content": {MEDIA_TYPE: {"schema": _PROBLEM}},
         }
         for status, some in sorted(by_status.items())
     }
