@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, Engine, Insert, Select, Table, create_engine, event, insert, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -123,8 +123,8 @@ def pipelined(session: Session) -> Iterator[None]:
     try:
         with driver.pipeline():
             yield
-    except psycopg.IntegrityError as problem:
-        raise IntegrityError(None, None, problem) from problem
+    except psycopg.Error as problem:  # what arrives on leaving did not go through SQLAlchemy
+        raise DBAPIError.instance("", None, problem, psycopg.Error) from problem
 
 
 def _open_sqlite(url: str, pool_size: int) -> Engine:
@@ -186,8 +186,16 @@ def _queue_writers(engine: Engine, path: str) -> None:
     event.listen(engine, "close", close_turn)
 
 
+# Nobody waits without end: for a server that does not answer, for a line that went dead, for another's lock.
+PATIENCE = {
+    "connect_timeout": BUSY_TIMEOUT_SECONDS,
+    "tcp_user_timeout": BUSY_TIMEOUT_SECONDS * 1000,
+    "options": f"-c lock_timeout={BUSY_TIMEOUT_SECONDS}s",
+}
+
+
 def _open_postgresql(url: str, pool_size: int) -> Engine:
-    engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=False)
+    engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, connect_args=PATIENCE)
 
     def fetch_binary(
         _connection: object, cursor: Any, _statement: str, _values: object, context: Any, _many: bool
