@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPConnection
@@ -96,7 +97,8 @@ class Stand(server.Server):
         sizes: dict[str, list[float]] = {}
         root, *others = self.processes()
         for process in (root, *others):
-            sizes.setdefault(_role(process, root), []).append(_pss_mb(process.pid))
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):  # what only helped the start has ended
+                sizes.setdefault(_role(process, root), []).append(_pss_mb(process.pid))
         return sizes
 
     def logged_ms(self, since: int) -> list[float]:

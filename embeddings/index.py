@@ -27,7 +27,7 @@ class Index:
     def __len__(self) -> int:
         return int(self._faiss.ntotal)
 
-    def apply(self, removed: Sequence[int], added: Sequence[int], vectors: Vectors) -> None:
+    def apply(self, removed: Sequence[int], added: Sequence[int] | Ids, vectors: Vectors) -> None:
         """Removes ids, then adds `vectors` float32 (n, d) under the ids `added`.
 
         Remove before add, because faiss keeps both vectors of an id that is added twice. One call for

@@ -6,9 +6,12 @@ import shutil
 import tempfile
 from typing import Any
 
+from service.first_reading import FirstReading
 from service.settings import load_settings
 
 _settings = load_settings()
+# Of the process that reads ahead and of the server's. Linux alone has memory without a name.
+first_reading = FirstReading(_settings.workers + 1) if hasattr(os, "memfd_create") else None
 
 # The metrics library reads this when it is first imported, so it is set before anything else is.
 _folder = os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="countersign-metrics-"))
@@ -41,7 +44,7 @@ def post_worker_init(worker: Any) -> None:
     from service.api.endpoint import PRODUCT
     from service.product import Product
 
-    worker.wsgi.extensions[PRODUCT] = Product.open(_settings)
+    worker.wsgi.extensions[PRODUCT] = Product.open(_settings, first_reading)
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
@@ -56,6 +59,8 @@ def child_exit(_server: Any, worker: Any) -> None:
     from prometheus_client.multiprocess import mark_process_dead
 
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    if first_reading is not None:
+        first_reading.forget()
 
 
 def on_exit(_server: Any) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from embeddings.encoder import Encoder
 from embeddings.index import use_one_thread
 from service.database import Database
+from service.first_reading import FirstReading
 from service.keystore import BrokenKeyStore, KeyStore
 from service.models import Customer
 from service.search_index import SearchIndex, Tick
@@ -25,8 +26,22 @@ class Product:
     tick: Tick = field(repr=False)
 
     @classmethod
-    def open(cls, settings: Settings) -> "Product":
+    def open(cls, settings: Settings, first_reading: FirstReading | None = None) -> "Product":
+        """With a running tick, which also builds the index, beside the first requests."""
+        opened = cls._assemble(settings, first_reading)
         use_one_thread()
+        opened.tick.start()
+        return opened
+
+    @classmethod
+    def read_ahead(cls, settings: Settings, first_reading: FirstReading) -> None:
+        """Reads the templates for the processes that are starting."""
+        opened = cls._assemble(settings, first_reading)
+        opened.index.read_ahead()
+        opened.database.close()
+
+    @classmethod
+    def _assemble(cls, settings: Settings, first_reading: FirstReading | None) -> "Product":
         database = Database(settings.database_url)
         try:
             vault = Vault(_open_keys(settings.keystore_url, database))
@@ -34,10 +49,8 @@ class Product:
             database.close()
             raise
         encoder = Encoder.load(settings.bundle)
-        index = SearchIndex(database, vault, encoder.model_version, encoder.dimension)
-        tick = Tick(index, settings.index_refresh_seconds)
-        tick.start()  # also builds the index, beside the first requests
-        return cls(settings, database, vault, encoder, index, tick)
+        index = SearchIndex(database, vault, encoder.model_version, encoder.dimension, first_reading)
+        return cls(settings, database, vault, encoder, index, Tick(index, settings.index_refresh_seconds))
 
     def close(self) -> None:
         self.tick.stop()

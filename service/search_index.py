@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from embeddings.index import Index
 from service import metrics
 from service.database import Database, scan
+from service.first_reading import FirstReading, Snapshot
 from service.models import ChangeMark, Template, TemplateChange
 from service.templates import open_vectors, sealed_vectors
 from service.vault import Vault
@@ -35,7 +36,15 @@ class Neighbour:
 
 
 class SearchIndex:
-    def __init__(self, database: Database, vault: Vault, model_version: str, dimension: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        model_version: str,
+        dimension: int,
+        first_reading: FirstReading | None = None,
+    ) -> None:
+        self._first_reading = first_reading
         self._database = database
         self._vault = vault
         self._model_version = model_version
@@ -71,6 +80,13 @@ class SearchIndex:
                 self._apply_changes(session, latest)
             metrics.index_templates.labels(self._model_version).set(len(self))
 
+    def read_ahead(self) -> None:
+        """Leaves a first reading to the other processes of this start and keeps none of it."""
+        if self._first_reading is not None:
+            with self._database.reading() as session:
+                _, latest = _marks(session)
+                self._first_reading.take(lambda: Snapshot(latest, *self._read(session, None)))
+
     def _apply_changes(self, session: Session, latest: int) -> None:
         touched = set(
             session.scalars(
@@ -87,14 +103,19 @@ class SearchIndex:
 
     def _rebuild(self, session: Session, latest: int) -> None:
         """Fills a new index beside the old one, which goes on answering until then."""
-        ids, vectors = self._read(session, None)
+
+        def read() -> Snapshot:
+            return Snapshot(latest, *self._read(session, None))
+
+        first = None if self.is_loaded else self._first_reading
+        snapshot = first.take(read) if first else read()
         index = Index(self._dimension)
-        index.apply([], ids, vectors)
-        self._index, self._applied = index, latest
+        index.apply([], snapshot.ids, snapshot.vectors)
+        self._index, self._applied = index, snapshot.seq
         self._loaded.set()
         log.info("index_built", model_version=self._model_version, templates=len(index), seq=self._applied)
 
-    def _read(self, session: Session, vector_ids: set[int] | None) -> tuple[list[int], Vectors]:
+    def _read(self, session: Session, vector_ids: set[int] | None) -> tuple[NDArray[np.int64], Vectors]:
         rows = self._count(session) if vector_ids is None else len(vector_ids)
         # Filled in place: 100,000 small arrays and their concatenation would double the memory of a start.
         vectors = np.empty((rows, self._dimension), np.float32)
@@ -103,7 +124,7 @@ class SearchIndex:
             found, block = open_vectors(self._vault, chunk, self._dimension)
             vectors[len(ids) : len(ids) + len(found)] = block
             ids += found
-        return ids, vectors[: len(ids)]
+        return np.asarray(ids, np.int64), vectors[: len(ids)]
 
     def _count(self, session: Session) -> int:
         """At least as many as there are to read: pending ones are in it, because leaving them out costs a join."""

@@ -29,6 +29,8 @@ SHARED = ("service.gunicorn_conf", "wsgi", "gunicorn.app.wsgiapp", "service.work
 
 def run(settings: Settings) -> int:
     """Until one of them ends or a signal comes; a worker that dies is started again. The server's exit status."""
+    importlib.import_module(SHARED[0])
+    reader = _start(_read_ahead, settings)
     for module in SHARED:
         importlib.import_module(module)
     make_url(settings.database_url).get_dialect().import_dbapi()
@@ -50,8 +52,9 @@ def run(settings: Settings) -> int:
                 worker = _start(_work, settings)
             time.sleep(0.2)
     finally:
-        worker.terminate()
-        worker.join(timeout=30)
+        for process in (worker, reader):
+            process.terminate()
+            process.join(timeout=30)
     return server.exitcode or 0
 
 
@@ -71,7 +74,25 @@ def _serve() -> None:
 def _work(settings: Settings) -> None:
     from service.worker import work
 
+    _stand_apart()
+    work(settings)
+
+
+def _read_ahead(settings: Settings) -> None:
+    """Helps the start and may fail: then the server's processes read for themselves, and say what is wrong."""
+    from service.gunicorn_conf import first_reading
+    from service.product import Product
+
+    _stand_apart()
+    if first_reading is not None:
+        try:
+            Product.read_ahead(settings, first_reading)
+        except Exception as problem:
+            log.info("not_read_ahead", problem=type(problem).__name__)
+            first_reading.forget()
+
+
+def _stand_apart() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)  # one that is started again inherits the supervisor's
-    os.setsid()  # Ctrl-C in a terminal reaches the supervisor, which then stops both in order
-    work(settings)
+    os.setsid()  # Ctrl-C in a terminal reaches the supervisor, which then stops all in order
