@@ -24,8 +24,8 @@ def measure(dimension: int, folder: str) -> dict[str, Any]:
     cells = keras.layers.AveragePooling2D((CANVAS[0] * COLUMNS // dimension, CANVAS[1] // COLUMNS))(canvas)
     tower = keras.Model(canvas, keras.layers.Flatten()(cells))
     content = tf.lite.TFLiteConverter.from_keras_model(tower).convert()
-    rate = {"value": 0.0, "low": 0.0, "high": 1.0}
-    rates = dict.fromkeys(("skilled_far", "random_far", "frr"), rate)
+    rate = {"value": [0.0, 0.0], "low": [0.0, 0.0], "high": [1.0, 1.0]}
+    rates = {"score": [0.1, 0.9]} | dict.fromkeys(("skilled_far", "random_far", "frr"), rate)
     manifest = {
         "format": FORMAT,
         "model_version": "stand-in",
@@ -35,7 +35,7 @@ def measure(dimension: int, folder: str) -> dict[str, Any]:
         "copies": 1,
         "bias": 1.0,
         "thresholds": {"accept": 0.6, "reject": 0.3},
-        "error_rates": {"accept": rates, "reject": rates},
+        "error_rates": {"1": rates},
         "files": {TOWER: hashlib.sha256(content).hexdigest()},
     }
     Path(folder).mkdir()

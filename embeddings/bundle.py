@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embeddings.error_rates import ErrorTable
 from embeddings.head import Head
 from embeddings.preprocess import CANVAS, PREPROCESSING_VERSION
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "bundle.json"
 TOWER = "tower.tflite"
 
@@ -26,24 +27,6 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A measured error rate in [0, 1] with its 95 % interval over writers."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class ErrorRates:
-    """What one threshold costs: forgeries and strangers let through, genuine signatures turned away."""
-
-    skilled_far: Rate
-    random_far: Rate
-    frr: Rate
-
-
-@dataclass(frozen=True)
 class Bundle:
     folder: Path
     model_version: str
@@ -51,7 +34,7 @@ class Bundle:
     copies: int
     head: Head
     thresholds: Thresholds
-    error_rates: dict[str, ErrorRates]
+    error_rates: ErrorTable
 
     @property
     def tower(self) -> Path:
@@ -75,7 +58,7 @@ def load(folder: Path) -> Bundle:
             copies=int(manifest["copies"]),
             head=Head(bias=_finite(manifest["bias"])),
             thresholds=_thresholds(manifest["thresholds"]),
-            error_rates={at: _error_rates(rates) for at, rates in manifest["error_rates"].items()},
+            error_rates=ErrorTable.parse(manifest["error_rates"]),
         )
     except BrokenBundle:
         raise
@@ -133,7 +116,3 @@ def _thresholds(values: dict[str, float]) -> Thresholds:
     if not 0 < thresholds.reject <= thresholds.accept < 1:
         raise BrokenBundle(f"thresholds must satisfy 0 < reject <= accept < 1, got {values}")
     return thresholds
-
-
-def _error_rates(rates: dict[str, dict[str, float]]) -> ErrorRates:
-    return ErrorRates(**{name: Rate(**rates[name]) for name in ("skilled_far", "random_far", "frr")})

@@ -45,7 +45,7 @@ CODES: dict[str, Meaning] = {
     ),
     "target_far_unavailable": Meaning(
         422,
-        "The active model has no table of error rates to choose a threshold from; leave `target_far` out.",
+        "The active model was never measured to be so strict on an account like this; ask for a larger `target_far`.",
     ),
     "box_not_supported": Meaning(422, "This version takes an image of the signature alone; leave `box` out."),
     "too_many_requests": Meaning(429, "Too many requests; slow down."),

@@ -5,6 +5,7 @@ written here, so no lock is held while it runs.
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
@@ -25,6 +26,8 @@ from service.models import Account, Customer, Mandate, Signatory, Specimen, Temp
 from service.product import Product
 from service.templates import open_vector
 
+NEVER = 1.0  # no score reaches it
+
 Found = Row[*tuple[Any, ...]]
 
 
@@ -38,6 +41,7 @@ class Question:
     amount: Decimal | None = None
     currency: str | None = None
     reference: str | None = None
+    target_far: float | None = None
 
 
 class Person(NamedTuple):
@@ -68,6 +72,20 @@ class Best(NamedTuple):
 class Verdict(NamedTuple):
     outcome: str
     reasons: list[str]
+
+
+class Chances(NamedTuple):
+    """How often a forger may try his luck at once: with so many references of so many people."""
+
+    references: int
+    people: int
+
+
+class Terms(NamedTuple):
+    """What a verification is judged by."""
+
+    thresholds: Thresholds
+    chances: Chances
 
 
 class Signature(NamedTuple):
@@ -111,10 +129,11 @@ def judge(connection: Connection, product: Product, account_id: str, question: Q
     usable, obstacle = _usable_on(enrolled, question.signed_on)
     ranking = _rank(product, usable, question.reading)
     cautions = _cautions(question, obstacle, always_refer=enrolled[0].always_refer)
-    verdict = decide(ranking[0].score if ranking else None, product.encoder.bundle.thresholds, cautions)
+    terms = _terms(product, question.target_far, _chances(usable))
+    verdict = decide(ranking[0].score if ranking else None, terms.thresholds, cautions)
     steps = {**question.reading.timings_ms, "locate": 0.0, "match": (perf_counter() - started) * 1000}
     timings = {**steps, "total": sum(steps.values())}
-    return _answer(product.encoder.bundle, account_id, question, verdict, ranking, timings)
+    return _answer(product.encoder.bundle, account_id, question, terms, verdict, ranking, timings)
 
 
 def decide(score: float | None, thresholds: Thresholds, cautions: Sequence[str]) -> Verdict:
@@ -202,6 +221,26 @@ def _rank(product: Product, usable: Sequence[Found], reading: Reading) -> list[B
     ]
 
 
+def _chances(usable: Sequence[Found]) -> Chances:
+    """Whoever has most specimens decides for all: more references let more through."""
+    specimens = Counter(customer for customer, _ in {(row.customer, row.specimen) for row in usable})
+    return Chances(max(specimens.values(), default=1), max(len(specimens), 1))
+
+
+def _terms(product: Product, target_far: float | None, chances: Chances) -> Terms:
+    """The bundle's thresholds, or an accept threshold for the share of forgeries that may pass. Where such a share
+    was never measured, a request for it is refused with `target_far_unavailable`, and a setting accepts nothing."""
+    bundle = product.encoder.bundle
+    target = product.settings.target_far if target_far is None else target_far
+    if target is None:
+        return Terms(bundle.thresholds, chances)
+    accept = bundle.error_rates.threshold_for(target, *chances)
+    if accept is None and target_far is not None:
+        raise Refused("target_far_unavailable")
+    accept = NEVER if accept is None else max(accept, bundle.thresholds.reject)
+    return Terms(Thresholds(accept, bundle.thresholds.reject), chances)
+
+
 def _cautions(question: Question, obstacle: str | None, *, always_refer: bool) -> list[str]:
     cautions = [obstacle] if obstacle else []
     if not question.reading.quality.ok:
@@ -215,11 +254,14 @@ def _answer(
     bundle: Bundle,
     account_id: str,
     question: Question,
+    terms: Terms,
     verdict: Verdict,
     ranking: list[Best],
     timings_ms: dict[str, float],
 ) -> Judgement:
     best = ranking[0] if ranking else None
+    accept, reject = terms.thresholds.accept, terms.thresholds.reject
+    rates = bundle.error_rates.at(reject if verdict.outcome == "reject" else accept, *terms.chances)
     return Judgement(
         verification_id=f"ver_{secrets.token_hex(12)}",
         account_id=account_id,
@@ -227,10 +269,10 @@ def _answer(
         state="open" if verdict.outcome == "refer" else "closed",
         outcome=verdict.outcome,
         score=best.score if best else None,
-        accept_at=bundle.thresholds.accept,
-        reject_at=bundle.thresholds.reject,
+        accept_at=accept,
+        reject_at=reject,
         reasons=verdict.reasons,
-        error_rates=asdict(bundle.error_rates["reject" if verdict.outcome == "reject" else "accept"]),
+        error_rates=asdict(rates),
         model_version=bundle.model_version,
         signed_on=question.signed_on,
         amount=question.amount,

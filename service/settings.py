@@ -32,6 +32,13 @@ class Settings(BaseSettings):
     metrics_bind: str = Field(
         "127.0.0.1:9464", pattern=Bind, description="Address and port of `/metrics`, apart from the API."
     )
+    target_far: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of skilled forgeries that may be accepted on an account, by the model's measured errors; "
+        "by default the model's own threshold. A request may name another.",
+    )
     workers: int = Field(2, ge=1, le=256, description="Server processes; one per core is right.")
     max_request_mb: int = Field(
         32, ge=1, le=1024, description="Largest request body in MiB; more answers 413 unread."

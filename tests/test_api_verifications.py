@@ -199,6 +199,46 @@ def test_a_signatory_counts_only_on_the_days_of_the_mandate(world: World) -> Non
     assert within["outcome"] == "accept"
 
 
+def test_a_caller_chooses_how_many_forgeries_may_pass(world: World) -> None:
+    _, account, _ = _enrolled(world, signature("ada"))
+    table = world.product.encoder.bundle.error_rates
+
+    lax, strict = (world.verify(account, signature("ada"), target_far=target) for target in ("0.2", "0.02"))
+
+    assert lax["thresholds"]["accept"] == pytest.approx(table.threshold_for(0.2))
+    assert lax["thresholds"]["accept"] < strict["thresholds"]["accept"]
+    assert strict["error_rates"]["skilled_far"]["value"] == pytest.approx(0.02)
+    assert strict["error_rates"]["frr"]["value"] > lax["error_rates"]["frr"]["value"]
+
+
+def test_on_an_account_with_more_people_and_more_specimens_the_same_target_asks_for_more(world: World) -> None:
+    account = world.new_id()
+    with world.trusting():
+        world.enrol(world.new_id(), signature("ada"), accounts=[account])
+        alone = world.verify(account, signature("ada"), target_far="0.1")
+        world.enrol(
+            world.new_id(), signature("bruno"), signature("bruno", 1), signature("bruno", 2), accounts=[account]
+        )
+    together = world.verify(account, signature("ada"), target_far="0.1")
+
+    table = world.product.encoder.bundle.error_rates
+    assert together["thresholds"]["accept"] == pytest.approx(table.threshold_for(0.1, references=3, people=2))
+    assert together["thresholds"]["accept"] > alone["thresholds"]["accept"]
+    assert together["error_rates"]["skilled_far"]["value"] == pytest.approx(0.1)
+
+
+def test_a_setting_that_is_stricter_than_any_measurement_accepts_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, account, _ = _enrolled(world, signature("ada"))
+    strict = world.settings.model_copy(update={"target_far": 1e-7})
+    monkeypatch.setattr(world.product, "settings", strict)
+
+    found = world.verify(account, signature("ada"))
+
+    assert (found["outcome"], found["reasons"]) == ("refer", ["below_accept"])
+
+
 def test_always_refer_turns_an_accept_into_a_refer(world: World) -> None:
     customer_id, account, _ = _enrolled(world, signature("ada"))
     mandate = {"signatories": [{"customer_id": customer_id}], "always_refer": True}
@@ -252,7 +292,7 @@ def test_an_account_with_only_a_pending_specimen_is_not_enrolled(world: World) -
     ("fields", "code"),
     [
         ({"kind": "cheque"}, "kind_not_supported"),
-        ({"target_far": "0.01"}, "target_far_unavailable"),
+        ({"target_far": "0.0000001"}, "target_far_unavailable"),
         ({"box": "0,0,10,10"}, "box_not_supported"),
     ],
 )

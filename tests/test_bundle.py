@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from embeddings.bundle import MANIFEST, TOWER, BrokenBundle, load
+from embeddings.bundle import FORMAT, MANIFEST, TOWER, BrokenBundle, load
 from embeddings.preprocess import CANVAS, PREPROCESSING_VERSION
 
-RATE = {"value": 0.05, "low": 0.03, "high": 0.07}
-RATES = {"skilled_far": RATE, "random_far": RATE, "frr": RATE}
+RATE = {"value": [0.05, 0.05], "low": [0.03, 0.03], "high": [0.07, 0.07]}
+RATES = {"1": {"score": [0.1, 0.9], "skilled_far": RATE, "random_far": RATE, "frr": RATE}}
 FILES = {TOWER: b"a tower", "card.md": b"# A card"}
 
 
 def manifest() -> dict[str, Any]:
     return {
-        "format": 1,
+        "format": FORMAT,
         "model_version": "test-1",
         "preprocessing_version": PREPROCESSING_VERSION,
         "canvas": list(CANVAS),
@@ -23,7 +23,7 @@ def manifest() -> dict[str, Any]:
         "copies": 1,
         "bias": 4.0,
         "thresholds": {"accept": 0.6, "reject": 0.3},
-        "error_rates": {"accept": RATES, "reject": RATES},
+        "error_rates": RATES,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()},
     }
 
@@ -47,7 +47,7 @@ def test_a_good_bundle_loads(folder: Path) -> None:
     assert (loaded.model_version, loaded.dimension, loaded.copies) == ("test-1", 256, 1)
     assert loaded.head.score(4.0) == 0.5
     assert (loaded.thresholds.accept, loaded.thresholds.reject) == (0.6, 0.3)
-    assert loaded.error_rates["accept"].skilled_far.high == 0.07
+    assert loaded.error_rates.at(0.5).skilled_far.high == pytest.approx(0.07)
     assert loaded.tower.read_bytes() == FILES[TOWER]
     assert loaded.card.read_bytes() == FILES["card.md"]
 
@@ -121,9 +121,9 @@ def test_a_bundle_of_another_canvas_is_refused(tmp_path: Path) -> None:
         load(write(tmp_path / "bundle", manifest() | {"canvas": [CANVAS[0] + 1, CANVAS[1]]}))
 
 
-@pytest.mark.parametrize("described", [manifest() | {"format": 2}, manifest() | {"format": "1"}, [], None, "bundle"])
+@pytest.mark.parametrize("described", [manifest() | {"format": 1}, manifest() | {"format": "2"}, [], None, "bundle"])
 def test_another_format_is_refused(tmp_path: Path, described: object) -> None:
-    with pytest.raises(BrokenBundle, match="not of bundle format 1"):
+    with pytest.raises(BrokenBundle, match="not of bundle format 2"):
         load(write(tmp_path / "bundle", described))
 
 
@@ -157,6 +157,13 @@ def test_a_manifest_that_lacks_a_key_is_refused_naming_it(tmp_path: Path, key: s
 
     with pytest.raises(BrokenBundle, match=key):
         load(write(tmp_path / "bundle", described))
+
+
+def test_error_rates_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
+    rising = RATES["1"] | {"skilled_far": RATE | {"value": [0.04, 0.05]}}
+
+    with pytest.raises(BrokenBundle, match="skilled_far"):
+        load(write(tmp_path / "bundle", manifest() | {"error_rates": {"1": rising}}))
 
 
 @pytest.mark.parametrize("bias", [float("nan"), float("inf"), "much", None])

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from rich.progress import track
 
 from embeddings.errors import UnusableImage
 from embeddings.preprocess import PREPROCESSING_VERSION, preprocess
+from training.conditions import changed
 from training.datasets import Signature
 
 CANVAS = (128, 256)
@@ -28,6 +30,7 @@ class Canvases:
     text: np.ndarray
     genuine: np.ndarray
     unusable: int = 0
+    at: np.ndarray | None = None  # where in the list of signatures that was loaded, int (n,)
 
     def __len__(self) -> int:
         return len(self.owner)
@@ -51,17 +54,18 @@ class Canvases:
         )
 
 
-def load(signatures: Sequence[Signature], cache: Path | None = None) -> Canvases:
-    """Canvases of the signatures, from `cache` when the same files went through the same preprocessing before.
+def load(signatures: Sequence[Signature], cache: Path | None = None, condition: str | None = None) -> Canvases:
+    """Canvases of the signatures, captured as they were or under a condition of `training.conditions`; from `cache`
+    when the same files went through the same preprocessing before.
 
     Images that preprocessing refuses are left out and counted: failure to enrol is part of every error table.
     """
-    kept = cache / f"{_key(signatures)}.npz" if cache else None
+    kept = cache / f"{_key(signatures, condition)}.npz" if cache else None
     if kept and kept.exists():
         with np.load(kept) as stored:
             packed, usable = stored["packed"], stored["usable"]
     else:
-        packed, usable = _read(signatures)
+        packed, usable = _read(signatures, condition)
         if kept:
             kept.parent.mkdir(parents=True, exist_ok=True)
             np.savez(kept, packed=packed, usable=usable)
@@ -72,32 +76,36 @@ def load(signatures: Sequence[Signature], cache: Path | None = None) -> Canvases
         np.array([s.text for s in chosen]),
         np.array([s.genuine for s in chosen], bool),
         int((~usable).sum()),
+        np.flatnonzero(usable),
     )
 
 
-def _read(signatures: Sequence[Signature]) -> tuple[np.ndarray, np.ndarray]:
+def _read(signatures: Sequence[Signature], condition: str | None) -> tuple[np.ndarray, np.ndarray]:
     packed = np.zeros((len(signatures), CANVAS[0], CANVAS[1] // 8), np.uint8)
     usable = np.zeros(len(signatures), bool)
     with ThreadPoolExecutor(2) as pool:
-        done = pool.map(_canvas, (s.path for s in signatures))
-        for row, canvas in enumerate(track(done, description="preprocessing", total=len(signatures))):
+        done = pool.map(partial(_canvas, condition), (s.path for s in signatures))
+        description = f"preprocessing, {condition}" if condition else "preprocessing"
+        for row, canvas in enumerate(track(done, description=description, total=len(signatures))):
             if canvas is not None:
                 packed[row] = np.packbits(canvas > 0.5, axis=-1)
                 usable[row] = True
     return packed, usable
 
 
-def _canvas(path: Path) -> np.ndarray | None:
+def _canvas(condition: str | None, path: Path) -> np.ndarray | None:
+    image = path.read_bytes()
     try:
-        return preprocess(path.read_bytes())
+        return preprocess(changed(image, condition) if condition else image)
     except UnusableImage:
         return None
 
 
-def _key(signatures: Sequence[Signature]) -> str:
+def _key(signatures: Sequence[Signature], condition: str | None) -> str:
     """Names, sizes and the preprocessing's version: another pixel anywhere means another cache file."""
     facts = [
         PREPROCESSING_VERSION,
+        *([condition] if condition else []),
         *(f"{s.owner} {s.genuine} {s.path.name} {s.path.stat().st_size}" for s in signatures),
     ]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()

@@ -25,11 +25,13 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from training import canvases, datasets, folds, leak, pictures
+from training import accounts, canvases, datasets, folds, leak, pictures
 from training.canvases import Canvases
+from training.card import report
+from training.conditions import CONDITIONS
 from training.floor import direction_grid
-from training.measure import Errors, Trials, auc, distances, platt, pool, run_trials
-from training.train import TOWER, embed
+from training.measure import Errors, Trials, auc, distances, platt, pool, reliability, run_trials
+from training.train import RUN, TOWER, embed
 
 ACCEPT_FAR, REJECT_FRR = 0.05, 0.02
 console = Console(stderr=True)
@@ -57,6 +59,11 @@ class Fold:
             first_writer=100 * self.number,
         )
         return raw.mapped(self.slope, self.offset)
+
+    def asked(self, cedar: Canvases) -> accounts.Asked:
+        """The test writers with vectors whose L1 distance is on the calibrated scale."""
+        rows = np.isin(cedar.owner, self.test)
+        return accounts.Asked(self.slope * self.vectors[rows], cedar.owner[rows], cedar.genuine[rows], self.offset)
 
     def raw_trials(self, cedar: Canvases) -> Trials:
         """The test writers' trials as negated L1: eight writers' calibration also adds errors of its own."""
@@ -136,17 +143,66 @@ def evaluate(data: Path, runs: Path, out: Path, cache: Path | None) -> dict:
         figures[name]["by_fold"] = [_short(Errors(fold.trials(cedar))) for fold in several]
         figures[name]["leak_gate"] = leak.gate(several, cedar)
         console.print(name, _short(Errors(pool([fold.trials(cedar) for fold in several]))))
+    figures["conditions"] = _conditions(root, cedar, towers, runs, cache)
     figures["thresholds_applied_once"] = applied_once(towers, cedar)
     figures["control_without_forgeries"] = _controls(runs, cedar, grid)
-    pooled = pool([fold.trials(cedar) for fold in towers])
+    by_references = [
+        {count: fold.trials(cedar, references=count) for count in accounts.REFERENCES} for fold in towers
+    ]
+    figures["accounts"] = accounts.held([fold.asked(cedar) for fold in towers], by_references)
+    pooled = pool([trials[1] for trials in by_references])
     figures["shipped"] = _shipped(runs, towers, pooled, cedar, cache, data)
+    figures["shipped"]["error_rates"] = accounts.error_table(
+        {count: pool([trials[count] for trials in by_references]) for count in accounts.REFERENCES}
+    )
+    figures["reliability"] = reliability(pooled)
     final = runs / "final" if (runs / "final" / TOWER).exists() else runs / f"fold-{numbers[0]}"
     figures["unseen"] = _unseen(data, cache, _tower(final), figures["shipped"])
     figures["images_in_two_sets"] = _shared_images(data)
     pictures.det({"tower": pooled, "floor": pool([fold.trials(cedar) for fold in floors])}, out / "det.png")
     pictures.histograms(pooled, figures["shipped"]["thresholds"], out / "scores.png")
+    pictures.reliability(figures["reliability"], out / "reliability.png")
+    pictures.worst_writers(cedar, _by_writer(towers, cedar), out / "worst.png")
     (out / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    trained = json.loads((final / RUN).read_text("utf-8"))
+    (out / "report.md").write_text(report("evaluation", trained, figures), "utf-8")
     return figures
+
+
+def _by_writer(towers: list[Fold], cedar: Canvases) -> dict[str, float]:
+    """Skilled error of each test writer, by a threshold of its own."""
+    found = {}
+    for fold in towers:
+        trials = fold.trials(cedar)
+        for number, name in enumerate(np.unique(cedar.owner[np.isin(cedar.owner, fold.test)])):
+            found[str(name)] = Errors(_of_writer(trials, 100 * fold.number + number)).eer("skilled")
+    return found
+
+
+def _conditions(root: Path, cedar: Canvases, towers: list[Fold], runs: Path, cache: Path | None) -> dict:
+    """Errors of the folds' test writers when what is questioned was captured otherwise than the specimen."""
+    found = {"as scanned": {**_short(Errors(pool([fold.trials(cedar) for fold in towers]))), "refused": 0}}
+    for condition in CONDITIONS:
+        other = canvases.load(datasets.cedar(root), cache, condition)
+        rows = np.flatnonzero(np.isin(cedar.at, other.at))
+        both = cedar.where(rows)
+        pixels = other.pixels[np.isin(other.at, cedar.at)]
+        parts = []
+        for fold in towers:
+            mine = np.isin(both.owner, fold.test)
+            asked = embed(_tower(runs / f"fold-{fold.number}"), pixels[mine])
+            parts.append(
+                run_trials(
+                    asked,
+                    both.owner[mine],
+                    both.genuine[mine],
+                    first_writer=100 * fold.number,
+                    enrolled=fold.vectors[rows][mine],
+                ).mapped(fold.slope, fold.offset)
+            )
+        found[condition] = {**_short(Errors(pool(parts))), "refused": other.unusable}
+        console.print(condition, found[condition])
+    return found
 
 
 def _shipped(runs: Path, towers: list[Fold], pooled: Trials, cedar: Canvases, cache: Path | None, data: Path) -> dict:
@@ -168,7 +224,7 @@ def _shipped(runs: Path, towers: list[Fold], pooled: Trials, cedar: Canvases, ca
         "fold_stranger_distances": spreads,
         "final_stranger_distance": own,
         "thresholds": {name: float(1 / (1 + np.exp(-logit))) for name, logit in logits.items()},
-        "error_rates": {name: rates_at(errors, logit) for name, logit in logits.items()},
+        "at_thresholds": {name: rates_at(errors, logit) for name, logit in logits.items()},
     }
 
 

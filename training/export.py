@@ -22,6 +22,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
+from embeddings.bundle import FORMAT
 from embeddings.preprocess import PREPROCESSING_VERSION
 from training import synthetic
 from training.canvases import CANVAS
@@ -100,7 +101,7 @@ def write_bundle(run: Path, evaluation: Path, version: str, out: Path) -> Path:
 def _manifest(folder: Path, version: str, dimension: int, shipped: dict) -> dict:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
-        "format": 1,
+        "format": FORMAT,
         "model_version": version,
         "preprocessing_version": PREPROCESSING_VERSION,
         "canvas": list(CANVAS),

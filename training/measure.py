@@ -52,13 +52,16 @@ def run_trials(
     strangers: int = 240,
     first_writer: int = 0,
     seed: int = 0,
+    enrolled: np.ndarray | None = None,
 ) -> Trials:
     """Scores (negated L1, the best reference counts) of every writer in the set against
     its other genuine signatures, its forgeries, and up to `strangers` genuine signatures of other writers.
 
     With one reference, every genuine signature is the reference once; with more, `draws` random choices are.
-    Writers are numbered from `first_writer` so that folds can be pooled.
+    Writers are numbered from `first_writer` so that folds can be pooled. `enrolled` (n, d) are the same signatures as
+    references, where they were captured otherwise than as queries.
     """
+    enrolled = vectors if enrolled is None else enrolled
     rng = np.random.default_rng(seed)
     scores, kinds, writers = [], [], []
     for number, name in enumerate(np.unique(owner)):
@@ -68,7 +71,7 @@ def run_trials(
         others = rng.choice(others, min(strangers, len(others)), replace=False)
         queries = np.concatenate([own, forged, others])
         kind = np.repeat([0, 1, 2], [len(own), len(forged), len(others)])
-        apart = distances(vectors[own], vectors[queries])
+        apart = distances(enrolled[own], vectors[queries])
         for chosen in _choices(len(own), references, draws, rng):
             asked = np.setdiff1d(np.arange(len(queries)), chosen)
             scores.append(-apart[np.ix_(chosen, asked)].min(0))
@@ -136,6 +139,23 @@ class Errors:
         low, high = np.percentile(drawn, [2.5, 97.5])
         return {"value": figure(np.ones(self.writers)), "low": float(low), "high": float(high)}
 
+    def table(self, thresholds: np.ndarray, draws: int = 300, seed: int = 0) -> dict[str, dict[str, list[float]]]:
+        """Skilled and random false acceptance and false rejection at rising thresholds, each as lists of value, low
+        and high: 95 % over writers, the same draws for every threshold, so that all curves are monotone."""
+        rng = np.random.default_rng(seed)
+        drawn = rng.multinomial(self.writers, np.full(self.writers, 1 / self.writers), draws).astype(float)
+        at = np.minimum(np.searchsorted(self.grid, thresholds), len(self.grid) - 1)
+        beyond = thresholds > self.grid[-1]
+        rates = {}
+        for name, kind in (("skilled_far", "skilled"), ("random_far", "random"), ("frr", "genuine")):
+            curves = np.stack([self.curve(kind, weights)[at] for weights in (np.ones(self.writers), *drawn)])
+            curves[:, beyond] = 0
+            curves = 1 - curves if kind == "genuine" else curves
+            low, high = np.percentile(curves[1:], [2.5, 97.5], axis=0)
+            parts = {"value": curves[0], "low": low, "high": high}
+            rates[name] = {part: [round(float(rate), 6) for rate in curve] for part, curve in parts.items()}
+        return rates
+
     def _at_far(self, impostor: str, far: float, weights: np.ndarray | None = None) -> int:
         within = np.flatnonzero(self.curve(impostor, weights) <= far)
         return int(within[0]) if len(within) else len(self.grid) - 1
@@ -164,3 +184,20 @@ def platt(trials: Trials) -> tuple[float, float]:
         beta += np.linalg.solve(curvature, gradient)
     slope = beta[0] / spread
     return float(slope), float(beta[1] - slope * centre)
+
+
+def reliability(trials: Trials, bins: int = 10) -> list[dict[str, float]]:
+    """Do scores mean what they say? Trials by score in (0, 1), tenth by tenth: their mean score beside the share that
+    is genuine, where genuine signatures and skilled forgeries are equally likely beforehand (DeGroot and Fienberg,
+    1983)."""
+    score = {kind: 1 / (1 + np.exp(-trials.of(kind))) for kind in ("genuine", "skilled")}
+    place = {kind: np.minimum((found * bins).astype(int), bins - 1) for kind, found in score.items()}
+    rows = []
+    for at in range(bins):
+        inside = {kind: place[kind] == at for kind in score}
+        weight = {kind: float(inside[kind].mean()) for kind in score}
+        total = sum(weight.values())
+        if total:
+            mean = sum(float(score[kind][inside[kind]].sum()) / len(score[kind]) for kind in score) / total
+            rows.append({"score": mean, "genuine": weight["genuine"] / total, "share_of_trials": total / 2})
+    return rows

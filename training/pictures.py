@@ -11,6 +11,7 @@ mpl.use("Agg")  # no screen is needed to draw into a file
 import matplotlib.pyplot as plt
 import numpy as np
 
+from training.canvases import Canvases
 from training.measure import Errors, Trials
 
 COLOURS = {"genuine": "#2a7f62", "skilled": "#c0392b", "random": "#7f8c8d"}
@@ -49,6 +50,37 @@ def histograms(trials: Trials, thresholds: dict[str, float], path: Path) -> None
     axes.set(xlabel="score", ylabel="trials of the kind, %", ylim=(0, min(axes.get_ylim()[1], 30)))
     axes.set_title("Calibrated scores of unseen writers (random trials near 0 are cut off)")
     axes.legend(loc="upper center")
+    _save(figure, path)
+
+
+def reliability(rows: list[dict[str, float]], path: Path) -> None:
+    """The share of genuine trials by the score that they got; on the diagonal a score means what it says."""
+    figure, axes = plt.subplots(figsize=(6, 6))
+    axes.plot([0, 1], [0, 1], ":", color="#bbbbbb", linewidth=1)
+    score, genuine = [row["score"] for row in rows], [row["genuine"] for row in rows]
+    size = [30 + 900 * row["share_of_trials"] for row in rows]
+    axes.plot(score, genuine, color=COLOURS["genuine"], linewidth=1)
+    axes.scatter(score, genuine, size, color=COLOURS["genuine"], alpha=0.6)
+    axes.set(xlabel="score", ylabel="share that is genuine", xlim=(0, 1), ylim=(0, 1))
+    axes.set_title("Unseen writers; genuine and skilled forgery equally likely")
+    axes.grid(visible=True, alpha=0.25)
+    _save(figure, path)
+
+
+def worst_writers(cedar: Canvases, by_writer: dict[str, float], path: Path, writers: int = 6) -> None:
+    """Genuine signatures and forgeries, as the tower sees them, of the writers with the highest skilled errors."""
+    worst = sorted(by_writer, key=by_writer.__getitem__, reverse=True)[:writers]
+    figure, axes = plt.subplots(writers, 8, figsize=(16, 1.25 * writers))
+    for row, writer in zip(axes, worst, strict=True):
+        for genuine, half in ((True, row[:4]), (False, row[4:])):
+            shown = cedar.pixels[(cedar.owner == writer) & (cedar.genuine == genuine)]
+            for cell, canvas in zip(half, shown, strict=False):
+                cell.imshow(canvas, cmap="gray_r", interpolation="nearest")
+                cell.set_title("" if genuine else "forged", fontsize=7, color=COLOURS["skilled"], pad=2)
+        row[0].set_ylabel(f"{writer}\n{100 * by_writer[writer]:.0f} %", fontsize=8)
+    for cell in axes.flat:
+        cell.set_xticks([])
+        cell.set_yticks([])
     _save(figure, path)
 
 

@@ -30,7 +30,10 @@ class NewVerification(Strict):
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = Field(None, description="ISO 4217.")
     signed_on: Day | None = Field(None, description="The day whose validity dates count; by default today.")
     reference: Annotated[Line, Field(max_length=128)] | None = None
-    target_far: Annotated[float, Field(gt=0, lt=1)] | None = None
+    target_far: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="Share of skilled forgeries that may pass on this account; the answer says at which score.",
+    )
     box: str | list[int] | None = Field(None, description="`left,top,width,height` of the signature in pixels.")
 
 
@@ -147,8 +150,6 @@ def get_verification(verification_id: str) -> VerificationOut:
 def _refuse_unsupported(body: NewVerification) -> None:
     if body.kind != "signature":
         raise Refused("kind_not_supported")
-    if body.target_far is not None:
-        raise Refused("target_far_unavailable")
     if body.box is not None:
         raise Refused("box_not_supported")
 
@@ -165,6 +166,7 @@ def _read(body: NewVerification) -> Question:
         amount=body.amount,
         currency=body.currency,
         reference=body.reference,
+        target_far=body.target_far,
     )
 
 
