@@ -104,7 +104,7 @@ def _parse_rows(written: Mapping[str, Any]) -> _Rows:
         name: np.stack([np.asarray(written[name][part], np.float64) for part in ("value", "low", "high")])
         for name in KINDS
     }
-    if len(score) < 2 or np.any(np.diff(score) <= 0) or score[0] <= 0 or score[-1] >= 1:
+    if len(score) < 2 or not np.all(np.diff(score) > 0) or not (score[0] > 0 and score[-1] < 1):
         raise ValueError("scores of error rates rise strictly between 0 and 1")
     for name, curves in rates.items():
         if curves.shape != (3, len(score)) or not np.all((curves >= 0) & (curves <= 1)):

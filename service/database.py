@@ -6,6 +6,8 @@ at all.
 
 import fcntl
 import os
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, Engine, Insert, Select, Table, create_engine, event, insert, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -103,11 +105,10 @@ def scan(connection: Connection, statement: Select[*tuple[Any, ...]], rows: int)
     is_sqlite = connection.dialect.name == "sqlite"
     if is_sqlite:  # while it lasts only: pages that were mapped count as memory of the process
         connection.exec_driver_sql(f"PRAGMA mmap_size={MAPPED_BYTES}")
-    try:
-        yield from connection.execute(statement.execution_options(yield_per=rows, binary=True)).partitions()
-    finally:
-        if is_sqlite:
-            connection.exec_driver_sql("PRAGMA mmap_size=0")
+    with connection.execute(statement.execution_options(yield_per=rows, binary=True)) as found:
+        yield from found.partitions()
+    if is_sqlite:
+        connection.exec_driver_sql("PRAGMA mmap_size=0")
 
 
 @contextmanager
@@ -172,7 +173,7 @@ def _queue_writers(engine: Engine, path: str) -> None:
 
     def take_turn(connection: Connection) -> None:
         if connection.get_execution_options().get("begin"):
-            fcntl.flock(connection.info["turn"], fcntl.LOCK_EX)
+            _wait_for(connection.info["turn"])
 
     def end_turn(_connection: object, record: ConnectionPoolEntry) -> None:
         fcntl.flock(record.info["turn"], fcntl.LOCK_UN)
@@ -190,12 +191,47 @@ def _queue_writers(engine: Engine, path: str) -> None:
 PATIENCE = {
     "connect_timeout": BUSY_TIMEOUT_SECONDS,
     "tcp_user_timeout": BUSY_TIMEOUT_SECONDS * 1000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "options": f"-c lock_timeout={BUSY_TIMEOUT_SECONDS}s",
+}
+
+
+def _wait_for(turn: int) -> None:
+    """As long as SQLite itself would wait. Asking again and again costs half a millisecond where two want it at once;
+    a wait in the kernel has no end when whoever has the turn was stopped."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while not _take(turn):
+        if time.monotonic() > deadline:
+            raise OperationalError(None, None, sqlite3.OperationalError("database is locked"))
+        time.sleep(0.0005)
+
+
+def _take(turn: int) -> bool:
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+# Nobody waits without end: for a server that does not answer, for a line that went dead, for another's lock.
+PATIENCE = {
+    "connect_timeout": BUSY_TIMEOUT_SECONDS,
+    "tcp_user_timeout": BUSY_TIMEOUT_SECONDS * 1000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
     "options": f"-c lock_timeout={BUSY_TIMEOUT_SECONDS}s",
 }
 
 
 def _open_postgresql(url: str, pool_size: int) -> Engine:
-    engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, connect_args=PATIENCE)
+    asked = make_url(url).query
+    options = f"{PATIENCE['options']} {asked.get('options', '')}".strip()  # the operator's own come last and win
+    patience = {name: value for name, value in PATIENCE.items() if name not in asked} | {"options": options}
+    engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, connect_args=patience)
 
     def fetch_binary(
         _connection: object, cursor: Any, _statement: str, _values: object, context: Any, _many: bool

@@ -7,13 +7,15 @@ The copy lies in memory without a name, in no file system, and goes as soon as t
 import fcntl
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+PATIENCE_SECONDS = 20
 _HEAD = struct.Struct("<4q")  # processes still to come, seq, templates, dimension
 
 
@@ -35,30 +37,41 @@ class FirstReading:
 
     def take(self, read: Callable[[], Snapshot]) -> Snapshot:
         """The templates, by `read` in the process that comes first. Raises what `read` does."""
-        with self._alone():
-            if os.fstat(self._file).st_size == 0:
+        with self._alone(PATIENCE_SECONDS) as alone:
+            if alone and os.fstat(self._file).st_size == 0:
                 snapshot = read()
                 self._keep(snapshot)
                 return snapshot
-            still, seq, templates, dimension = _HEAD.unpack(os.pread(self._file, _HEAD.size, 0))
-            if still:
-                snapshot = self._copy(seq, templates, dimension)
-                self._set_still(still - 1)
-                return snapshot
+            if alone:
+                still, seq, templates, dimension = _HEAD.unpack(os.pread(self._file, _HEAD.size, 0))
+                snapshot_left = self._copy(seq, templates, dimension) if still else None
+                self._set_still(max(still - 1, 0))  # also where somebody died while writing
+                if snapshot_left is not None:
+                    return snapshot_left
         return read()
 
     def forget(self) -> None:
         """A process died, perhaps before it came here; what it did not take must not outlive an erasure."""
-        with self._alone():
+        with self._alone(1):
             self._set_still(0)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        fcntl.lockf(self._file, fcntl.LOCK_EX)  # of the whole process: whoever dies in here leaves it free
+    def _alone(self, seconds: float) -> Iterator[bool]:
+        """Whether nobody else is in here; false after so many seconds, for whoever is may have been stopped. The lock
+        is the whole process's: one that dies leaves it free."""
+        alone = False
+        deadline = time.monotonic() + seconds
+        while not alone and time.monotonic() < deadline:
+            with suppress(OSError):
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                alone = True
+            if not alone:
+                time.sleep(0.01)
         try:
-            yield
+            yield alone
         finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN)
+            if alone:
+                fcntl.lockf(self._file, fcntl.LOCK_UN)
 
     def _keep(self, snapshot: Snapshot) -> None:
         if not self._others:

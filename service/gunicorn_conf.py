@@ -18,7 +18,6 @@ _folder = os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(pre
 
 bind = _settings.bind
 workers = _settings.workers
-worker_connections = 64  # each may hold a whole request in memory
 worker_class = "service.gunicorn_worker.Worker"
 preload_app = True
 timeout = 60

@@ -16,6 +16,7 @@ from typing import Any
 import gevent  # type: ignore[import-untyped]
 import gevent.socket  # type: ignore[import-untyped]
 import structlog
+from gevent.lock import BoundedSemaphore  # type: ignore[import-untyped]
 from gevent.pool import Pool  # type: ignore[import-untyped]
 from gevent.server import StreamServer  # type: ignore[import-untyped]
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
@@ -26,14 +27,24 @@ from service.errors import CODES
 log = structlog.get_logger()
 
 SILENT_SECONDS = 30
-"""A client that sends nothing of its body for so long is given up, and takes nothing of the answer likewise."""
+"""A client that sends nothing of its body for so long is given up, and so is one that takes nothing of the answer."""
+
+REQUEST_SECONDS = 120
+"""A whole request has so long, however steadily it drips in."""
+
+REQUESTS_AT_ONCE = 64
+"""Each may hold a whole body in memory; connections that wait for their next request do not count."""
 
 UNREAD_BYTES = 64 * 1024
-"""gunicorn reads so much of a body that the application left; after more it closes the connection."""
+"""More than so much of a body that the application left is not read to keep the connection: it is closed."""
 
 
 class Worker(GeventWorker):  # type: ignore[misc] # gunicorn ships no type information
     sockets: list[Any]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._room = BoundedSemaphore(REQUESTS_AT_ONCE)
 
     def patch(self) -> None:
         """Instead of gevent's own, which patches all of Python: the database is asked without yielding."""
@@ -72,22 +83,23 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn ships no type infor
 
 
 def _announce_close(application: Any) -> Any:
-    """A request that is refused before its body is read ends its connection. Left to itself gunicorn promises to keep
-    it, and the next request of a client that believes so is lost."""
+    """A request whose body is not read to its end ends its connection. Left to itself gunicorn promises to keep it
+    and reads whatever the client goes on sending: in a loop that never turns, for as long as the client likes."""
 
     def call(environ: dict[str, Any], start_response: Any) -> Any:
         answer = application(environ, start_response)
-        response = start_response.__self__
-        if response.status_code >= HTTPStatus.BAD_REQUEST and _is_large(environ):
-            response.force_close()
+        if _leaves_much(environ):
+            start_response.__self__.force_close()
         return answer
 
     return call
 
 
-def _is_large(environ: dict[str, Any]) -> bool:
+def _leaves_much(environ: dict[str, Any]) -> bool:
     length = environ.get("CONTENT_LENGTH", "")
-    return int(length) > UNREAD_BYTES if length.isdecimal() else "HTTP_TRANSFER_ENCODING" in environ
+    is_large = int(length) > UNREAD_BYTES if length.isdecimal() else "HTTP_TRANSFER_ENCODING" in environ
+    reader = environ["wsgi.input"].reader
+    return is_large and bool(reader.length if hasattr(reader, "length") else reader.parser)
 
 
 def _problem(code: str, request_id: str) -> bytes:

@@ -4,6 +4,7 @@ The account's templates are read from the database, not from the index: they are
 written here, so no lock is held while it runs.
 """
 
+import math
 import secrets
 from collections import Counter
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from service.models import Account, Customer, Mandate, Signatory, Specimen, Temp
 from service.product import Product
 from service.templates import open_vector
 
-NEVER = 1.0  # no score reaches it
+NEVER = math.nextafter(1, 2)  # no score reaches it
 
 Found = Row[*tuple[Any, ...]]
 
@@ -137,12 +138,12 @@ def judge(connection: Connection, product: Product, account_id: str, question: Q
 
 
 def decide(score: float | None, thresholds: Thresholds, cautions: Sequence[str]) -> Verdict:
-    """The policy. A caution never turns into an accept, and never hides a reject."""
+    """The policy. A caution never turns into an accept, and never hides a reject. What is no number is rejected."""
     if score is None:
         return Verdict("refer", list(cautions))
-    if score < thresholds.reject:
+    if not score >= thresholds.reject:
         return Verdict("reject", ["below_reject", *cautions])
-    if score < thresholds.accept:
+    if not score >= thresholds.accept:
         return Verdict("refer", ["below_accept", *cautions])
     return Verdict("refer", list(cautions)) if cautions else Verdict("accept", ["mandate_satisfied"])
 

@@ -23,6 +23,9 @@ from service.settings import Settings
 log = structlog.get_logger()
 
 RESTART_SECONDS = 1.0
+HELP_SECONDS = 60.0
+"""By then every process of a start has its templates, from the one that read ahead or by itself."""
+
 # In this order: the configuration says where metrics are kept, which is read when the application is imported.
 SHARED = ("service.gunicorn_conf", "wsgi", "gunicorn.app.wsgiapp", "service.worker")
 
@@ -30,7 +33,8 @@ SHARED = ("service.gunicorn_conf", "wsgi", "gunicorn.app.wsgiapp", "service.work
 def run(settings: Settings) -> int:
     """Until one of them ends or a signal comes; a worker that dies is started again. The server's exit status."""
     importlib.import_module(SHARED[0])
-    reader = _start(_read_ahead, settings)
+    started = time.monotonic()
+    reader: BaseProcess | None = _start(_read_ahead, settings)
     for module in SHARED:
         importlib.import_module(module)
     make_url(settings.database_url).get_dialect().import_dbapi()
@@ -46,15 +50,19 @@ def run(settings: Settings) -> int:
         signal.signal(number, forward)
     try:
         while server.is_alive():
+            if reader is not None and (reader.exitcode or time.monotonic() - started > HELP_SECONDS):
+                _dismiss(reader)
+                reader = None
             if not worker.is_alive():
                 log.error("worker_died", status=worker.exitcode)
                 time.sleep(RESTART_SECONDS)
                 worker = _start(_work, settings)
             time.sleep(0.2)
     finally:
-        for process in (worker, reader):
-            process.terminate()
-            process.join(timeout=30)
+        worker.terminate()
+        worker.join(timeout=30)
+        if reader is not None:
+            _dismiss(reader)
     return server.exitcode or 0
 
 
@@ -76,6 +84,16 @@ def _work(settings: Settings) -> None:
 
     _stand_apart()
     work(settings)
+
+
+def _dismiss(reader: BaseProcess) -> None:
+    """Its help is over, and what nobody took of it goes: it must not outlive an erasure."""
+    from service.gunicorn_conf import first_reading
+
+    reader.kill()  # also one that was stopped
+    reader.join()
+    if first_reading is not None:
+        first_reading.forget()
 
 
 def _read_ahead(settings: Settings) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from service.first_reading import FirstReading, Snapshot
+from tests.support.locks import holding
 
 PAGE = 4096
 
@@ -73,6 +74,22 @@ def test_a_reading_that_fails_leaves_it_to_the_next() -> None:
     assert len(first_reading.take(database.read).ids) == 3
     assert len(first_reading.take(database.read).ids) == 3
     assert database.readings == 1
+
+
+def test_what_somebody_had_half_written_when_killed_is_given_back() -> None:
+    database, first_reading = Database(5000), FirstReading(processes=2)
+    os.pwrite(first_reading._file, b"x" * 100_000, 32)
+
+    assert len(first_reading.take(database.read).ids) == 5000
+    assert database.readings == 1
+    assert _memory(first_reading) <= PAGE
+
+
+def test_nobody_waits_for_a_process_that_was_stopped_while_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.first_reading.PATIENCE_SECONDS", 0.3)
+    database, first_reading = Database(), FirstReading(processes=2)
+    with holding("lockf", first_reading._file):
+        assert len(first_reading.take(database.read).ids) == 3
 
 
 def _memory(first_reading: FirstReading) -> int:

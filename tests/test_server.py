@@ -1,8 +1,9 @@
 """How one server process shares itself among its clients."""
 
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import httpx
 import pytest
@@ -25,6 +26,19 @@ def test_bodies_that_arrive_slowly_keep_nobody_waiting(server_of_one_megabyte: S
 
         slow[0].sendall(body[100:])
         assert _status(slow[0]) == 201
+
+
+def test_a_body_without_end_ends_its_connection_and_keeps_nobody_waiting(server_of_one_megabyte: Server) -> None:
+    """On an address that does not even look at a body."""
+    with _connected(server_of_one_megabyte) as endless:
+        endless.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\n")
+        stream = threading.Thread(target=_send_until_closed, args=(endless,))
+        stream.start()
+
+        assert httpx.get(f"{server_of_one_megabyte.url}/healthz", timeout=20).status_code == 200
+
+        stream.join(timeout=60)
+        assert not stream.is_alive()
 
 
 @pytest.mark.slow
@@ -66,3 +80,9 @@ def _status(connection: socket.socket) -> int:
     while len(rest) < length:
         rest += connection.recv(65536)
     return int(head.split()[1])
+
+
+def _send_until_closed(connection: socket.socket) -> None:
+    with suppress(ConnectionError):
+        while True:
+            connection.sendall(b"x" * 65536)
