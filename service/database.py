@@ -140,7 +140,7 @@ def _open_sqlite(url: str, pool_size: int) -> Engine:
     )
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
-    _queue_writers(engine, f"{file}-turn")
+    _take_turns_to_write(engine, f"{file}-turn")
     return engine
 
 
@@ -161,11 +161,11 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
 
-def _queue_writers(engine: Engine, path: str) -> None:
-    """Writers of all processes queue for a lock of the operating system before they ask SQLite for its own.
+def _take_turns_to_write(engine: Engine, path: str) -> None:
+    """Writers of all processes wait for a lock of the operating system before they ask SQLite for its own.
 
-    SQLite lets a waiting writer sleep and try again, up to a tenth of a second at a time, while nobody writes; the
-    kernel wakes the next one at once. Whoever dies in the queue or at its head leaves it with the last breath.
+    SQLite lets a waiting writer sleep and try again, up to a tenth of a second at a time, while nobody writes; here
+    it tries again after half a millisecond. Whoever dies with the lock leaves it with the last breath.
     """
 
     def open_turn(_connection: object, record: ConnectionPoolEntry) -> None:
@@ -187,20 +187,8 @@ def _queue_writers(engine: Engine, path: str) -> None:
     event.listen(engine, "close", close_turn)
 
 
-# Nobody waits without end: for a server that does not answer, for a line that went dead, for another's lock.
-PATIENCE = {
-    "connect_timeout": BUSY_TIMEOUT_SECONDS,
-    "tcp_user_timeout": BUSY_TIMEOUT_SECONDS * 1000,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "options": f"-c lock_timeout={BUSY_TIMEOUT_SECONDS}s",
-}
-
-
 def _wait_for(turn: int) -> None:
-    """As long as SQLite itself would wait. Asking again and again costs half a millisecond where two want it at once;
-    a wait in the kernel has no end when whoever has the turn was stopped."""
+    """As long as SQLite itself would wait: a wait in the kernel has no end when whoever has the turn was stopped."""
     deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
     while not _take(turn):
         if time.monotonic() > deadline:
