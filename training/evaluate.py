@@ -1,6 +1,7 @@
 """Measure trained towers on writers that they never saw, beside the unlearned floor on the same writers.
 
     python -m training.evaluate --data DATA --runs runs --out runs/evaluation
+    python -m training.evaluate --data DATA --bundle embeddings/bundles/1.1.0 --out runs/served
 
 RUNS holds what `training.train` wrote: `fold-0` ... `fold-4`, `final`, and `control-K` (fold K trained without
 CEDAR's forgeries). Folds that are missing are left out and the figures say so. DATA holds `cedar/`, and
@@ -25,14 +26,15 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from training import accounts, canvases, datasets, folds, leak, pictures
+from training import accounts, canvases, datasets, folds, leak, pictures, served
 from training.canvases import Canvases
 from training.card import report
 from training.conditions import CONDITIONS
 from training.floor import direction_grid
-from training.measure import Errors, Trials, auc, distances, platt, pool, reliability, run_trials
+from training.measure import Errors, Trials, auc, distances, platt, pool, rates_at, reliability, run_trials
 from training.train import RUN, TOWER, embed
 
+UNSEEN = {"dutch": "sigcomp2011-dutch", "svc2004": "svc2004"}
 ACCEPT_FAR, REJECT_FRR = 0.05, 0.02
 console = Console(stderr=True)
 
@@ -95,15 +97,6 @@ def error_table(trials: Trials) -> dict:
             },
         }
     return table
-
-
-def rates_at(errors: Errors, threshold: float) -> dict:
-    """The three error rates of one threshold, with intervals: what a bundle publishes."""
-    return {
-        "skilled_far": errors.interval(lambda w: errors.accepted_at("skilled", threshold, w)),
-        "random_far": errors.interval(lambda w: errors.accepted_at("random", threshold, w)),
-        "frr": errors.interval(lambda w: 1 - errors.accepted_at("genuine", threshold, w)),
-    }
 
 
 def thresholds_of(errors: Errors) -> dict[str, float]:
@@ -243,7 +236,7 @@ def _stranger_distance(tower: keras.Model, pixels: np.ndarray) -> float:
 
 def _unseen(data: Path, cache: Path | None, tower: keras.Model, shipped: dict) -> dict:
     tables = {}
-    for name, folder in (("dutch", "sigcomp2011-dutch"), ("svc2004", "svc2004")):
+    for name, folder in UNSEEN.items():
         if not (data / folder).is_dir():
             continue
         unseen = canvases.load(datasets.by_folder(data / folder, name), cache)
@@ -305,6 +298,15 @@ def _shared_images(data: Path) -> int:
     return sum(len(one & other) for at, one in enumerate(sets) for other in sets[:at])
 
 
+def unseen_sets(data: Path) -> dict[str, list[datasets.Signature]]:
+    """The sets that no tower is trained on, or any one set laid out alike: `genuine/WRITER`, `forged/WRITER`."""
+    if (data / "genuine").is_dir():
+        return {data.name: datasets.by_folder(data, data.name)}
+    return {
+        name: datasets.by_folder(data / folder, name) for name, folder in UNSEEN.items() if (data / folder).is_dir()
+    }
+
+
 def _tower(run: Path) -> keras.Model:
     return keras.models.load_model(run / TOWER, compile=False)
 
@@ -315,10 +317,16 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--runs", type=Path, help="towers of folds, on CEDAR's writers that each never saw")
+    what.add_argument("--bundle", type=Path, help="a bundle as it is served, on sets that it never saw")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path, help="keep preprocessed canvases here between runs")
     chosen = parser.parse_args(arguments)
+    if chosen.bundle:
+        served.write(chosen.bundle, unseen_sets(chosen.data), chosen.out)
+        console.print(f"figures in {chosen.out / 'served.md'}")
+        return
     evaluate(chosen.data, chosen.runs, chosen.out, chosen.cache)
     console.print(f"figures in {chosen.out / 'evaluation.json'}")
 

@@ -42,6 +42,12 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.stack([np.abs(b - row).sum(1) for row in a]) if len(a) else np.zeros((0, len(b)), np.float32)
 
 
+def nearest(enrolled: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """L1 of specimens (n, d), or of the nearest of their copies (n, m, d), to queries (k, d): float32 (n, k)."""
+    copies = enrolled[:, None] if enrolled.ndim == 2 else enrolled
+    return np.min([distances(copies[:, copy], queries) for copy in range(copies.shape[1])], axis=0)
+
+
 def run_trials(
     vectors: np.ndarray,
     owner: np.ndarray,
@@ -58,8 +64,8 @@ def run_trials(
     its other genuine signatures, its forgeries, and up to `strangers` genuine signatures of other writers.
 
     With one reference, every genuine signature is the reference once; with more, `draws` random choices are.
-    Writers are numbered from `first_writer` so that folds can be pooled. `enrolled` (n, d) are the same signatures as
-    references, where they were captured otherwise than as queries.
+    Writers are numbered from `first_writer` so that folds can be pooled. `enrolled` (n, d) or (n, m, d) is what is
+    kept of the same signatures as references, where that differs from what they are as queries.
     """
     enrolled = vectors if enrolled is None else enrolled
     rng = np.random.default_rng(seed)
@@ -71,7 +77,7 @@ def run_trials(
         others = rng.choice(others, min(strangers, len(others)), replace=False)
         queries = np.concatenate([own, forged, others])
         kind = np.repeat([0, 1, 2], [len(own), len(forged), len(others)])
-        apart = distances(enrolled[own], vectors[queries])
+        apart = nearest(enrolled[own], vectors[queries])
         for chosen in _choices(len(own), references, draws, rng):
             asked = np.setdiff1d(np.arange(len(queries)), chosen)
             scores.append(-apart[np.ix_(chosen, asked)].min(0))
@@ -159,6 +165,15 @@ class Errors:
     def _at_far(self, impostor: str, far: float, weights: np.ndarray | None = None) -> int:
         within = np.flatnonzero(self.curve(impostor, weights) <= far)
         return int(within[0]) if len(within) else len(self.grid) - 1
+
+
+def rates_at(errors: Errors, threshold: float) -> dict:
+    """The three error rates of one threshold, with intervals: what a bundle publishes."""
+    return {
+        "skilled_far": errors.interval(lambda w: errors.accepted_at("skilled", threshold, w)),
+        "random_far": errors.interval(lambda w: errors.accepted_at("random", threshold, w)),
+        "frr": errors.interval(lambda w: 1 - errors.accepted_at("genuine", threshold, w)),
+    }
 
 
 def auc(higher: np.ndarray, lower: np.ndarray) -> float:
