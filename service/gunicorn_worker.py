@@ -68,10 +68,13 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn ships no type infor
         super(GeventWorker, self).handle(listener, client, addr)  # gevent's own takes the limit away again
 
     def handle_request(self, *request: Any) -> Any:
-        gevent.sleep(
-            1e-6
-        )  # a turn of the loop, so that whoever has waited longer goes first; sleep(0) may not turn it
-        return super().handle_request(*request)
+        # A turn of the loop, so that whoever has waited longer goes first; sleep(0) may not turn it.
+        gevent.sleep(1e-6)
+        with self._room, gevent.Timeout(REQUEST_SECONDS, TimeoutError):
+            try:
+                return super().handle_request(*request)
+            except TimeoutError as problem:  # the answer was not taken; a body that stays away is answered with 400
+                raise StopIteration from problem
 
     def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: BaseException) -> None:
         """gunicorn's own repeats the broken line, in HTML and in the log; the line may hold a person's id."""

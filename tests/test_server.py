@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import httpx
 import pytest
 
-from service.gunicorn_worker import SILENT_SECONDS
+from service.gunicorn_worker import REQUESTS_AT_ONCE, SILENT_SECONDS
 from tests.support.images import signature
 from tests.support.server import Server
 from tests.support.world import parts
@@ -26,6 +26,24 @@ def test_bodies_that_arrive_slowly_keep_nobody_waiting(server_of_one_megabyte: S
 
         slow[0].sendall(body[100:])
         assert _status(slow[0]) == 201
+
+
+def test_only_so_many_requests_share_the_memory_of_a_process(server_of_one_megabyte: Server) -> None:
+    head, body = _enrolment(server_of_one_megabyte.key(), "one-of-many")
+    with ExitStack() as stack:
+        slow = [stack.enter_context(_connected(server_of_one_megabyte)) for _ in range(REQUESTS_AT_ONCE)]
+        for connection in slow:
+            connection.sendall(head + body[:100])
+        with _connected(server_of_one_megabyte) as next_one:
+            next_one.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            next_one.settimeout(2)
+            with pytest.raises(TimeoutError):
+                next_one.recv(1)
+
+            slow[0].close()
+
+            next_one.settimeout(20)
+            assert _status(next_one) == 200
 
 
 def test_a_body_without_end_ends_its_connection_and_keeps_nobody_waiting(server_of_one_megabyte: Server) -> None:
