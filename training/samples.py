@@ -25,7 +25,7 @@ PEOPLE = {
     "Hana Sato": 900_008,
 }
 GENUINE, FORGED = 4, 2
-FORGERS_ERROR = 1.8  # forgers of ordinary skill; those that training draws are better
+FORGERS_ERROR = 4.0  # about as far off as CEDAR's volunteers; those that training draws are better
 
 
 def people() -> dict[str, Writer]:
