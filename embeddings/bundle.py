@@ -11,7 +11,7 @@ from embeddings.error_rates import ErrorTable
 from embeddings.head import Head
 from embeddings.preprocess import CANVAS, PREPROCESSING_VERSION
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "bundle.json"
 TOWER = "tower.tflite"
 
@@ -31,7 +31,6 @@ class Bundle:
     folder: Path
     model_version: str
     dimension: int
-    copies: int
     head: Head
     thresholds: Thresholds
     error_rates: ErrorTable
@@ -55,8 +54,7 @@ def load(folder: Path) -> Bundle:
             folder=folder,
             model_version=str(manifest["model_version"]),
             dimension=int(manifest["dimension"]),
-            copies=int(manifest["copies"]),
-            head=Head(bias=_finite(manifest["bias"])),
+            head=Head(_finite(manifest["bias"]), _finite(manifest["typical"])),
             thresholds=_thresholds(manifest["thresholds"]),
             error_rates=ErrorTable.parse(manifest["error_rates"]),
         )
@@ -107,7 +105,7 @@ def _finite(value: float) -> float:
     """JSON as Python reads it knows NaN and Infinity, which would make every score the same."""
     number = float(value)
     if not math.isfinite(number):
-        raise BrokenBundle(f"the bias must be a finite number, got {value}")
+        raise BrokenBundle(f"every number must be finite, got {value}")
     return number
 
 

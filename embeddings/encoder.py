@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from embeddings import bundle
 from embeddings.bundle import Bundle
 from embeddings.errors import UnusableImage
-from embeddings.head import distances
 from embeddings.preprocess import prepare
 from embeddings.quality import Quality
 from embeddings.tower import LiteRTTower, Tower
@@ -71,12 +70,13 @@ class Encoder:
         return self.embed([image])
 
     def score(self, references: Vectors, query: Vectors) -> float:
-        """Score in (0, 1) of `query` (d,) against the best of `references` (k, d), stacked from any number of
+        """Score in (0, 1) of `query` (d,) against one person's `references` (k, d), stacked from any number of
         specimens. ValueError if there are none or the dimensions differ.
         """
         if references.ndim != 2 or not len(references) or references.shape[1:] != query.shape:
             raise ValueError(f"references (k, d) and a query (d,), got {references.shape} and {query.shape}")
-        return self.bundle.head.score(float(distances(references, query).min()))
+        head = self.bundle.head
+        return head.score(head.distance(references, query))
 
 
 def _prepared_canvas(index: int, image: bytes) -> NDArray[np.float32]:

@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 from embeddings.decode import decode
 from embeddings.errors import UnusableImage
 from embeddings.ink import find_ink, halve, read_ink
-from embeddings.moments import moments
+from embeddings.moments import lean, moments, spread_when_turned
 from embeddings.quality import BLOCKING, Quality, assess
 from embeddings.thin import thin
 
 __all__ = ["CANVAS", "PREPROCESSING_VERSION", "Prepared", "find_ink", "normalise", "prepare", "preprocess"]
 
-PREPROCESSING_VERSION = "1"  # any change that moves a pixel of a canvas needs a new one, and a new bundle
+PREPROCESSING_VERSION = "2"  # any change that moves a pixel of a canvas needs a new one, and a new bundle
 CANVAS = (128, 256)
 SPREAD = math.sqrt(54 * 26)  # canvas pixels; the geometric mean of both standard deviations of the ink
 LARGEST_SCALE = 4.0
+LEVEL = 0.6  # share of its lean that ink is turned back by; see `turn`
+ROUND, LONG = 0.1, 0.3  # ink that leans less surely than the first is not turned, from the second on fully
 SMOOTH = 0.8  # blur before the last binarisation, in canvas pixels: evens out what JPEG and scanners leave
 PRESENT = 64  # of 255; low, because a stroke far thinner than a canvas pixel must not break
 PEN = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
@@ -95,8 +97,8 @@ def normalise(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def place(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey canvas (128, 256) uint8, 255 ink, centred and scaled; shrunk by area first, so no stroke is skipped."""
-    height, width = CANVAS
+    """Grey canvas (128, 256) uint8, 255 ink, centred, turned and scaled; shrunk by area first, so no stroke is
+    skipped."""
     left, top, w, h = cv2.boundingRect(mask)
     crop = mask[top : top + h, left : left + w]
     x, y, spread = moments(crop)
@@ -104,11 +106,25 @@ def place(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     shrink = min(scale, 1.0)
     size = (max(1, round(w * shrink)), max(1, round(h * shrink)))
     small = shrunk(crop * 255, size)
-    fx, fy = scale * w / size[0], scale * h / size[1]  # what is left to scale; exactly 1 but for rounding
-    shift_x = width / 2 - 0.5 - scale * (x + 0.5) + 0.5 * fx
-    shift_y = height / 2 - 0.5 - scale * (y + 0.5) + 0.5 * fy
-    matrix = np.array([[fx, 0, shift_x], [0, fy, shift_y]])
-    return np.asarray(cv2.warpAffine(small, matrix, (width, height), flags=cv2.INTER_LINEAR), np.uint8)
+    angle = turn(small)
+    scale = min(SPREAD / spread_when_turned(small, angle), LARGEST_SCALE / shrink)  # canvas pixels to one of `small`
+    fx, fy = size[0] / w, size[1] / h
+    centre = ((x + 0.5) * fx - 0.5, (y + 0.5) * fy - 0.5)
+    c, s = scale * math.cos(angle), scale * math.sin(angle)
+    matrix = np.array([[c, s, 0.0], [-s, c, 0.0]])
+    matrix[:, 2] = np.array([CANVAS[1] / 2 - 0.5, CANVAS[0] / 2 - 0.5]) - matrix[:, :2] @ centre
+    return np.asarray(cv2.warpAffine(small, matrix, CANVAS[::-1], flags=cv2.INTER_LINEAR), np.uint8)
+
+
+def turn(grey: NDArray[np.uint8]) -> float:
+    """Radians to turn ink back by: part of its lean, so that a page that lay askew matters less.
+
+    All of it would forget how level somebody writes. Measured on CEDAR with nothing learned, one reference, skilled
+    error, and the same with queries turned by 10 degrees: not at all 19.1 and 33.5 %, half 19.0 and 22.9, fully 20.3
+    and 20.5.
+    """
+    angle, sure = lean(grey)
+    return LEVEL * angle * min(max((sure - ROUND) / (LONG - ROUND), 0.0), 1.0)
 
 
 def shrunk(grey: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

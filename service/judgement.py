@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from operator import itemgetter
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -63,7 +62,7 @@ class Reference(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best score of one signatory and the specimen that gave it."""
+    """The score of one signatory and the specimen that is nearest."""
 
     customer: Person
     specimen: Reference
@@ -203,23 +202,22 @@ def _usable_on(enrolled: Sequence[Found], day: date) -> tuple[list[Found], str |
 
 
 def _rank(product: Product, usable: Sequence[Found], reading: Reading) -> list[Best]:
-    """Each signatory's best score, best first."""
-    if not usable:
-        return []
-    vectors = np.stack([open_vector(product.vault, row.owner, row) for row in usable])
-    nearest: dict[int, tuple[float, Found]] = {}
-    for row, distance in zip(usable, distances(vectors, reading.vector).tolist(), strict=True):
-        if row.customer not in nearest or distance < nearest[row.customer][0]:
-            nearest[row.customer] = (distance, row)
-    head = product.encoder.bundle.head
-    return [
-        Best(
-            Person(row.customer, row.owner, row.identity_key_id, row.identity_nonce, row.identity_sealed),
-            Reference(row.specimen, row.specimen_id),
-            head.score(distance),
-        )
-        for distance, row in sorted(nearest.values(), key=itemgetter(0))
-    ]
+    """Each signatory's score and the specimen that is nearest, best first."""
+    by_person: dict[int, list[Found]] = {}
+    for row in usable:
+        by_person.setdefault(row.customer, []).append(row)
+    scored = [_best(product, rows, reading) for rows in by_person.values()]
+    return sorted(scored, key=lambda best: -best.score)
+
+
+def _best(product: Product, rows: Sequence[Found], reading: Reading) -> Best:
+    vectors = np.stack([open_vector(product.vault, row.owner, row) for row in rows])
+    row = rows[int(distances(vectors, reading.vector).argmin())]
+    return Best(
+        Person(row.customer, row.owner, row.identity_key_id, row.identity_nonce, row.identity_sealed),
+        Reference(row.specimen, row.specimen_id),
+        product.encoder.score(vectors, reading.vector),
+    )
 
 
 def _chances(usable: Sequence[Found]) -> Chances:

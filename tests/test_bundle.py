@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from embeddings.bundle import FORMAT, MANIFEST, TOWER, BrokenBundle, load
+from embeddings.head import Head
 from embeddings.preprocess import CANVAS, PREPROCESSING_VERSION
 
 RATE = {"value": [0.05, 0.05], "low": [0.03, 0.03], "high": [0.07, 0.07]}
@@ -20,8 +21,8 @@ def manifest() -> dict[str, Any]:
         "preprocessing_version": PREPROCESSING_VERSION,
         "canvas": list(CANVAS),
         "dimension": 256,
-        "copies": 1,
         "bias": 4.0,
+        "typical": 2.0,
         "thresholds": {"accept": 0.6, "reject": 0.3},
         "error_rates": RATES,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()},
@@ -44,8 +45,8 @@ def folder(tmp_path: Path) -> Path:
 def test_a_good_bundle_loads(folder: Path) -> None:
     loaded = load(folder)
 
-    assert (loaded.model_version, loaded.dimension, loaded.copies) == ("test-1", 256, 1)
-    assert loaded.head.score(4.0) == 0.5
+    assert (loaded.model_version, loaded.dimension) == ("test-1", 256)
+    assert loaded.head == Head(4.0, 2.0)
     assert (loaded.thresholds.accept, loaded.thresholds.reject) == (0.6, 0.3)
     assert loaded.error_rates.at(0.5).skilled_far.high == pytest.approx(0.07)
     assert loaded.tower.read_bytes() == FILES[TOWER]
@@ -121,9 +122,9 @@ def test_a_bundle_of_another_canvas_is_refused(tmp_path: Path) -> None:
         load(write(tmp_path / "bundle", manifest() | {"canvas": [CANVAS[0] + 1, CANVAS[1]]}))
 
 
-@pytest.mark.parametrize("described", [manifest() | {"format": 1}, manifest() | {"format": "2"}, [], None, "bundle"])
+@pytest.mark.parametrize("described", [manifest() | {"format": 1}, manifest() | {"format": "3"}, [], None, "bundle"])
 def test_another_format_is_refused(tmp_path: Path, described: object) -> None:
-    with pytest.raises(BrokenBundle, match="not of bundle format 2"):
+    with pytest.raises(BrokenBundle, match="not of bundle format 3"):
         load(write(tmp_path / "bundle", described))
 
 

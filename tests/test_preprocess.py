@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embeddings.ink import drop_specks, read_ink, stroke_width
 from embeddings.lines import remove_lines, run_starts
-from embeddings.moments import moments
+from embeddings.moments import lean, moments, spread_when_turned
 from embeddings.preprocess import (
     CANVAS,
     PREPROCESSING_VERSION,
@@ -20,6 +20,7 @@ from embeddings.preprocess import (
     place,
     prepare,
     preprocess,
+    turn,
 )
 from embeddings.thin import TABLES, peel, thin
 from tests.drawings import paper, png, rule, sign, signature
@@ -89,6 +90,23 @@ def test_ink_is_centred_and_has_the_agreed_spread(seed: int) -> None:
     assert abs(x - (CANVAS[1] - 1) / 2) < 0.7
     assert abs(y - (CANVAS[0] - 1) / 2) < 0.7
     assert math.isclose(moments((placed > 127).view(np.uint8))[2], SPREAD, rel_tol=0.05)
+
+
+@pytest.mark.parametrize("degrees", [-30, -10, 0, 10, 30])
+def test_lean_follows_the_ink_when_the_page_turns(degrees: int) -> None:
+    level = sign(np.zeros((300, 500), np.uint8), (250, 150), 3, ink=255)
+    around = cv2.getRotationMatrix2D((250, 150), -degrees, 1)  # OpenCV counts the other way
+    turned = cv2.warpAffine(level, around, (500, 300), flags=cv2.INTER_LINEAR)
+    found = math.degrees(lean(turned)[0] - lean(level)[0])
+    assert abs(found - degrees) < 1.5
+    before, after = spread_when_turned(level, lean(level)[0]), spread_when_turned(turned, lean(turned)[0])
+    assert math.isclose(before, after, rel_tol=0.03)
+
+
+def test_ink_without_a_direction_is_not_turned() -> None:
+    ring = cv2.circle(np.zeros((200, 200), np.uint8), (100, 100), 60, 255, 3)
+    assert lean(ring)[1] < 0.05
+    assert turn(ring) == 0
 
 
 def test_no_ink_makes_an_empty_canvas() -> None:

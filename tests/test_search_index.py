@@ -40,7 +40,7 @@ class Bank:
 
     def specimen(self, number: int, *, like_the_others: bool = True) -> Drawn:
         encoder = self.product.encoder
-        too_far = max(encoder.bundle.head.distance(encoder.bundle.thresholds.reject / 2), 1)
+        too_far = max(encoder.bundle.head.distance_of(encoder.bundle.thresholds.reject / 2), 1)
         vector = np.zeros(encoder.dimension, np.float32)
         vector[0] = number * 10 * too_far
         vector[1] = 0 if like_the_others else too_far

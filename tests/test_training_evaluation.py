@@ -37,25 +37,35 @@ def test_a_bundle_is_measured_as_it_is_served(drawn: list[datasets.Signature], t
     assert "| drawn | 37 | 1 |" in (tmp_path / "served.md").read_text("utf-8")
 
 
-def test_the_logits_of_trials_are_those_of_the_encoders_own_scores(drawn: list[datasets.Signature]) -> None:
+@pytest.mark.parametrize("references", [1, 3])
+def test_the_logits_of_trials_are_those_of_the_encoders_own_scores(
+    drawn: list[datasets.Signature], references: int
+) -> None:
     encoder = Encoder.load()
-    two = [signature for signature in drawn if signature.genuine and signature.owner == "drawn/w1"][:2]
-    seen = served.embed(encoder, two, "two")
+    some = [one for one in drawn if one.genuine and one.owner == "drawn/w1"][: references + 1]
+    seen = served.embed(encoder, some, "some")
 
-    trials = seen.trials(encoder.bundle.head.bias, references=1)
+    trials = seen.trials(encoder.bundle.head, references)
 
-    scores = 1 / (1 + np.exp(-trials.score))
-    assert scores == pytest.approx(encoder.score(seen.specimens[0], seen.queries[1]), abs=1e-6)
+    scores = {round(float(score), 5) for score in 1 / (1 + np.exp(-trials.score))}
+    for left_out in range(references + 1):
+        others = np.delete(seen.specimens, left_out, axis=0)
+        if references > 1 or left_out == 0:
+            assert round(encoder.score(others, seen.queries[left_out]), 5) in scores
 
 
-def test_the_nearest_of_several_copies_counts() -> None:
-    rng = np.random.default_rng(0)
-    copies, queries = rng.normal(size=(5, 3, 8)), rng.normal(size=(7, 8))
+def test_several_references_are_not_measured_without_what_people_typically_vary() -> None:
+    owner, genuine = np.repeat(["a", "b"], 4), np.ones(8, bool)
 
-    apart = measure.nearest(copies, queries)
+    with pytest.raises(ValueError, match="typical"):
+        measure.run_trials(np.zeros((8, 2), np.float32), owner, genuine, references=3)
 
-    expected = np.abs(copies[:, :, None] - queries[None, None]).sum(-1).min(1)
-    np.testing.assert_allclose(apart, expected, rtol=1e-5)
+
+def test_what_people_typically_vary_is_the_mean_over_writers() -> None:
+    vectors = np.array([[0.0], [1.0], [0.0], [3.0], [100.0]], np.float32)
+    owner, genuine = np.array(["a", "a", "b", "b", "b"]), np.array([True, True, True, True, False])
+
+    assert measure.typical_variation(vectors, owner, genuine) == 2.0
 
 
 def test_error_rates_of_trials_make_a_table_that_a_bundle_accepts() -> None:

@@ -24,7 +24,8 @@ class Share:
 
 
 class Batches(keras.utils.PyDataset):
-    """`steps` batches an epoch: canvases float32 (n, 128, 256, 1) and labels int32 (n, 3) of owner, text, genuine.
+    """`steps` batches an epoch: `canvas` float32 (n, 128, 256, 1) and `collection` int32 (n,), the number of the
+    share that each comes from, with labels int32 (n, 3) of owner, text, genuine.
 
     The batch of a given epoch and step depends on `seed` alone, not on how many workers draw batches.
     """
@@ -41,17 +42,19 @@ class Batches(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         self.epoch += 1
 
-    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, step: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         rng = np.random.default_rng([self.seed, self.epoch, step])
-        pixels, labels = [], []
-        for pool in self._pools:
+        pixels, labels, collection = [], [], []
+        for number, pool in enumerate(self._pools):
             for owner, text, rows in pool.draw(rng):
                 style = _style(rng)
                 for row in rows:
                     canvas = pool.canvases.pixels[row]
                     pixels.append(jitter(canvas, style, rng) if self.augment else canvas)
                     labels.append((owner, text, pool.canvases.genuine[row]))
-        return np.asarray(pixels, np.float32)[..., None], np.asarray(labels, np.int32)
+                    collection.append(number)
+        inputs = {"canvas": np.asarray(pixels, np.float32)[..., None], "collection": np.asarray(collection, np.int32)}
+        return inputs, np.asarray(labels, np.int32)
 
 
 class _Pool:
@@ -102,10 +105,10 @@ def _style(rng: np.random.Generator) -> np.ndarray:
 
 def jitter(canvas: np.ndarray, style: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One more signature by the same hand: a little turn, stretch and shift, then binary again. Small, because
-    preprocessing has already taken size, place and pen width away."""
-    angle = rng.normal(0, 0.02)
+    preprocessing has already taken size, place, pen width and most of the turn away."""
+    angle = rng.normal(0, 0.03)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    stretch = np.diag(np.exp(rng.normal(0, 0.02, 2)))
+    stretch = np.diag(np.exp(rng.normal(0, 0.03, 2)))
     matrix = turn @ stretch @ style
     middle = np.array([canvas.shape[1] / 2, canvas.shape[0] / 2])
     shift = middle - matrix @ middle + rng.normal(0, 1.0, 2)

@@ -13,7 +13,8 @@ SOURCES = {
 
 WHAT = (
     "Embeds one image of a handwritten signature; the L1 distance of two embeddings gives the score "
-    "`sigmoid(bias - L1)`. Higher = more alike."
+    "`sigmoid(bias - L1)`. Higher = more alike. Where a person has several specimens, L1 is the mean distance to the "
+    "two nearest, less half of what the specimens lie further apart than is typical (more if they lie closer)."
 )
 
 
@@ -72,17 +73,17 @@ def _accuracy(figures: dict) -> str:
         "| set, references | who | skilled EER % | random EER % | FRR % at 5 % skilled FAR |",
         "|---|---|---|---|---|",
     ]
-    for references in ("1", "3"):
+    for references in ("1", "3", "5"):
         rows += [_row(f"CEDAR, {references}", who, figures[who][references]) for who in ("tower", "floor")]
     for name, tables in figures["unseen"].items():
-        for references in ("1", "3"):
+        for references in ("1", "3", "5"):
             rows += [_row(f"{name}, {references}", who, tables[who][references]) for who in ("tower", "floor")]
     folds = figures["folds"]
     note = (
         f"CEDAR: writer-disjoint, pooled over {len(folds)} of 5 frozen folds of 11 writers. Each fold has a tower of "
         "the same recipe, fitted on 36 other writers and calibrated on 8 more. The other sets: the tower of this "
         "bundle, which never saw them. `floor` is an unlearned direction grid on the same canvases and trials. "
-        "Brackets: 95 % over writers. With three references the best one counts. Pooled as they are, without any "
+        "Brackets: 95 % over writers. Pooled as they are, without any "
         f"calibration, the same one-reference trials give {_both(figures['tower']['uncalibrated'])} for the tower "
         f"and {_both(figures['floor']['uncalibrated'])} for the floor (skilled and random EER)."
     )
@@ -136,7 +137,8 @@ def _thresholds(figures: dict) -> str:
         "beside them flatter. Expect what the other rows say: thresholds chosen on eight writers and applied once "
         "to others, and the shipped thresholds on sets that the tower never saw. "
         "This tower was fitted on every CEDAR writer and has none left to be calibrated on: its scale and bias are "
-        "the folds' averages, carried over by the distance at which each tower sees the same strangers. Scores are "
+        "the folds' averages, calibrated once more on their pooled out-of-fold scores and carried over by how far "
+        "apart each tower sees the same strangers. Scores are "
         f"calibrated for this prior: {shipped['prior']}."
     )
     return "\n\n".join([DECIDE, "\n".join(rows), note, _targets(figures), _reliability(figures)])

@@ -1,7 +1,7 @@
 """Measure trained towers on writers that they never saw, beside the unlearned floor on the same writers.
 
     python -m training.evaluate --data DATA --runs runs --out runs/evaluation
-    python -m training.evaluate --data DATA --bundle embeddings/bundles/1.1.0 --out runs/served
+    python -m training.evaluate --data DATA --bundle embeddings/bundles/1.2.0 --out runs/served
 
 RUNS holds what `training.train` wrote: `fold-0` ... `fold-4`, `final`, and `control-K` (fold K trained without
 CEDAR's forgeries). Folds that are missing are left out and the figures say so. DATA holds `cedar/`, and
@@ -31,7 +31,18 @@ from training.canvases import Canvases
 from training.card import report
 from training.conditions import CONDITIONS
 from training.floor import direction_grid
-from training.measure import Errors, Trials, auc, distances, platt, pool, rates_at, reliability, run_trials
+from training.measure import (
+    Errors,
+    Trials,
+    auc,
+    distances,
+    platt,
+    pool,
+    rates_at,
+    reliability,
+    run_trials,
+    typical_variation,
+)
 from training.train import RUN, TOWER, embed
 
 UNSEEN = {"dutch": "sigcomp2011-dutch", "svc2004": "svc2004"}
@@ -41,12 +52,14 @@ console = Console(stderr=True)
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold's vectors of all CEDAR canvases, and the calibration that its eight writers gave."""
+    """One fold's vectors of all CEDAR canvases, and the calibration that its eight writers gave: a scale and an
+    offset of scores, and how much people typically vary (L1, before the scale)."""
 
     number: int
     vectors: np.ndarray
     slope: float
     offset: float
+    typical: float
     calibrate: list[str]
     test: list[str]
 
@@ -59,6 +72,7 @@ class Fold:
             cedar.genuine[rows],
             references=references,
             first_writer=100 * self.number,
+            typical=self.typical,
         )
         return raw.mapped(self.slope, self.offset)
 
@@ -75,9 +89,11 @@ class Fold:
 def calibrated(number: int, vectors: np.ndarray, cedar: Canvases) -> Fold:
     """A fold with the Platt scaling that its calibration writers give."""
     _, calibrate, test = folds.split(number)
-    raw = Fold(number, vectors, 1.0, 0.0, calibrate, test)
+    rows = np.isin(cedar.owner, calibrate)
+    typical = typical_variation(vectors[rows], cedar.owner[rows], cedar.genuine[rows])
+    raw = Fold(number, vectors, 1.0, 0.0, typical, calibrate, test)
     slope, offset = platt(raw.trials(cedar, calibrating=True))
-    return Fold(number, vectors, slope, offset, calibrate, test)
+    return Fold(number, vectors, slope, offset, typical, calibrate, test)
 
 
 def error_table(trials: Trials) -> dict:
@@ -130,7 +146,7 @@ def evaluate(data: Path, runs: Path, out: Path, cache: Path | None) -> dict:
     for name, several in (("tower", towers), ("floor", floors)):
         figures[name] = {
             str(references): error_table(pool([fold.trials(cedar, references=references) for fold in several]))
-            for references in (1, 3)
+            for references in (1, 3, 5)
         }
         figures[name]["uncalibrated"] = _short(Errors(pool([fold.raw_trials(cedar) for fold in several])))
         figures[name]["by_fold"] = [_short(Errors(fold.trials(cedar))) for fold in several]
@@ -143,17 +159,21 @@ def evaluate(data: Path, runs: Path, out: Path, cache: Path | None) -> dict:
         {count: fold.trials(cedar, references=count) for count in accounts.REFERENCES} for fold in towers
     ]
     figures["accounts"] = accounts.held([fold.asked(cedar) for fold in towers], by_references)
-    pooled = pool([trials[1] for trials in by_references])
-    figures["shipped"] = _shipped(runs, towers, pooled, cedar, cache, data)
-    figures["shipped"]["error_rates"] = accounts.error_table(
-        {count: pool([trials[count] for trials in by_references]) for count in accounts.REFERENCES}
-    )
-    figures["reliability"] = reliability(pooled)
+    # What ships is calibrated once more on all that the folds found out: eight writers each err, together less.
+    once_more = platt(pool([trials[1] for trials in by_references]))
+    pooled = {
+        count: pool([trials[count] for trials in by_references]).mapped(*once_more) for count in accounts.REFERENCES
+    }
+    figures["shipped"] = _shipped(runs, towers, pooled[1], once_more, _yardstick(data, cache, cedar))
+    figures["shipped"]["error_rates"] = accounts.error_table(pooled)
+    figures["reliability"] = reliability(pooled[1])
     final = runs / "final" if (runs / "final" / TOWER).exists() else runs / f"fold-{numbers[0]}"
-    figures["unseen"] = _unseen(data, cache, _tower(final), figures["shipped"])
+    figures["unseen"] = _unseen(
+        data, cache, _tower(final), figures["shipped"], float(np.mean([fold.typical for fold in floors]))
+    )
     figures["images_in_two_sets"] = _shared_images(data)
-    pictures.det({"tower": pooled, "floor": pool([fold.trials(cedar) for fold in floors])}, out / "det.png")
-    pictures.histograms(pooled, figures["shipped"]["thresholds"], out / "scores.png")
+    pictures.det({"tower": pooled[1], "floor": pool([fold.trials(cedar) for fold in floors])}, out / "det.png")
+    pictures.histograms(pooled[1], figures["shipped"]["thresholds"], out / "scores.png")
     pictures.reliability(figures["reliability"], out / "reliability.png")
     pictures.worst_writers(cedar, _by_writer(towers, cedar), out / "worst.png")
     (out / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
@@ -198,19 +218,24 @@ def _conditions(root: Path, cedar: Canvases, towers: list[Fold], runs: Path, cac
     return found
 
 
-def _shipped(runs: Path, towers: list[Fold], pooled: Trials, cedar: Canvases, cache: Path | None, data: Path) -> dict:
+def _shipped(
+    runs: Path, towers: list[Fold], pooled: Trials, once_more: tuple[float, float], yardstick: np.ndarray
+) -> dict:
     """Scale, bias and thresholds of the tower that was fitted on everybody and so has nobody left to be
-    calibrated on: the folds' own, carried over by how far apart each tower sees the same strangers."""
+    calibrated on: the folds' own, `once_more` (slope, offset) calibrated together, carried over by how far apart each
+    tower sees the same strangers."""
     errors = Errors(pooled)
     logits = thresholds_of(errors)
-    yardstick = _yardstick(data, cache, cedar)
     spreads = [_stranger_distance(_tower(runs / f"fold-{fold.number}"), yardstick) for fold in towers]
     final = runs / "final"
     own = _stranger_distance(_tower(final), yardstick) if (final / TOWER).exists() else spreads[0]
     slope = float(np.mean([fold.slope * spread for fold, spread in zip(towers, spreads, strict=True)]) / own)
+    steeper, shift = once_more
     return {
-        "slope": slope,
-        "bias": float(np.mean([fold.offset for fold in towers])),
+        "slope": steeper * slope,
+        "bias": steeper * float(np.mean([fold.offset for fold in towers])) + shift,
+        "typical": steeper * float(np.mean([fold.slope * fold.typical for fold in towers])),
+        "calibrated_once_more": {"slope": steeper, "offset": shift},
         "prior": "a questioned signature is genuine or a skilled forgery, equally likely",
         "fold_slopes": [fold.slope for fold in towers],
         "fold_biases": [fold.offset for fold in towers],
@@ -234,7 +259,7 @@ def _stranger_distance(tower: keras.Model, pixels: np.ndarray) -> float:
     return float(np.median(distances(vectors, vectors)))
 
 
-def _unseen(data: Path, cache: Path | None, tower: keras.Model, shipped: dict) -> dict:
+def _unseen(data: Path, cache: Path | None, tower: keras.Model, shipped: dict, floor_typical: float) -> dict:
     tables = {}
     for name, folder in UNSEEN.items():
         if not (data / folder).is_dir():
@@ -242,10 +267,15 @@ def _unseen(data: Path, cache: Path | None, tower: keras.Model, shipped: dict) -
         unseen = canvases.load(datasets.by_folder(data / folder, name), cache)
         vectors, grid = embed(tower, unseen.pixels), direction_grid(unseen.pixels)
         tables[name] = {"failure_to_enrol": _share_unusable(unseen)}
-        for who, seen in (("tower", vectors), ("floor", grid)):
+        for who, seen, typical in (
+            ("tower", vectors, shipped["typical"] / shipped["slope"]),
+            ("floor", grid, floor_typical),
+        ):
             tables[name][who] = {
-                str(references): error_table(run_trials(seen, unseen.owner, unseen.genuine, references=references))
-                for references in (1, 3)
+                str(references): error_table(
+                    run_trials(seen, unseen.owner, unseen.genuine, references=references, typical=typical)
+                )
+                for references in (1, 3, 5)
             }
         trials = run_trials(vectors, unseen.owner, unseen.genuine).mapped(shipped["slope"], shipped["bias"])
         tables[name]["at_shipped_thresholds"] = {

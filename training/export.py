@@ -106,8 +106,8 @@ def _manifest(folder: Path, version: str, dimension: int, shipped: dict) -> dict
         "preprocessing_version": PREPROCESSING_VERSION,
         "canvas": list(CANVAS),
         "dimension": dimension,
-        "copies": 1,
         "bias": shipped["bias"],
+        "typical": shipped["typical"],
         "thresholds": shipped["thresholds"],
         "error_rates": shipped["error_rates"],
         "files": {

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embeddings.head import Head
+
 KINDS = ("genuine", "skilled", "random")
 GRID = 4096
 
@@ -42,10 +44,14 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.stack([np.abs(b - row).sum(1) for row in a]) if len(a) else np.zeros((0, len(b)), np.float32)
 
 
-def nearest(enrolled: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """L1 of specimens (n, d), or of the nearest of their copies (n, m, d), to queries (k, d): float32 (n, k)."""
-    copies = enrolled[:, None] if enrolled.ndim == 2 else enrolled
-    return np.min([distances(copies[:, copy], queries) for copy in range(copies.shape[1])], axis=0)
+def typical_variation(vectors: np.ndarray, owner: np.ndarray, genuine: np.ndarray) -> float:
+    """How far two genuine signatures of one writer lie apart: mean L1 over pairs, then over writers."""
+    means = []
+    for name in np.unique(owner):
+        own = vectors[(owner == name) & genuine]
+        if len(own) > 1:
+            means.append(distances(own, own).sum() / (len(own) * (len(own) - 1)))
+    return float(np.mean(means))
 
 
 def run_trials(
@@ -59,15 +65,18 @@ def run_trials(
     first_writer: int = 0,
     seed: int = 0,
     enrolled: np.ndarray | None = None,
+    typical: float = 0.0,
 ) -> Trials:
-    """Scores (negated L1, the best reference counts) of every writer in the set against
-    its other genuine signatures, its forgeries, and up to `strangers` genuine signatures of other writers.
+    """Scores (the head's distance, negated) of every writer in the set against its other genuine signatures, its
+    forgeries, and up to `strangers` genuine signatures of other writers.
 
-    With one reference, every genuine signature is the reference once; with more, `draws` random choices are.
-    Writers are numbered from `first_writer` so that folds can be pooled. `enrolled` (n, d) or (n, m, d) is what is
-    kept of the same signatures as references, where that differs from what they are as queries.
+    With one reference, every genuine signature is the reference once; with more, `draws` random choices are, and
+    `typical` (`typical_variation` of other writers) is needed. Writers are numbered from `first_writer` so that folds
+    can be pooled. `enrolled` (n, d) is what the same signatures are as references, where that differs.
     """
-    enrolled = vectors if enrolled is None else enrolled
+    if references > 1 and not typical:
+        raise ValueError("several references are weighed by how much people typically vary; pass `typical`")
+    enrolled, head = vectors if enrolled is None else enrolled, Head(0.0, typical)
     rng = np.random.default_rng(seed)
     scores, kinds, writers = [], [], []
     for number, name in enumerate(np.unique(owner)):
@@ -77,10 +86,10 @@ def run_trials(
         others = rng.choice(others, min(strangers, len(others)), replace=False)
         queries = np.concatenate([own, forged, others])
         kind = np.repeat([0, 1, 2], [len(own), len(forged), len(others)])
-        apart = nearest(enrolled[own], vectors[queries])
+        apart, among = distances(enrolled[own], vectors[queries]), distances(enrolled[own], enrolled[own])
         for chosen in _choices(len(own), references, draws, rng):
             asked = np.setdiff1d(np.arange(len(queries)), chosen)
-            scores.append(-apart[np.ix_(chosen, asked)].min(0))
+            scores.append(-head.combined(apart[np.ix_(chosen, asked)], among[np.ix_(chosen, chosen)]))
             kinds.append(kind[asked])
             writers.append(np.full(len(asked), first_writer + number))
     return Trials(np.concatenate(scores).astype(np.float64), np.concatenate(kinds), np.concatenate(writers))

@@ -13,6 +13,7 @@ import numpy as np
 from rich.progress import track
 
 from embeddings import Encoder, UnusableImage
+from embeddings.head import Head
 from training.datasets import Signature
 from training.measure import Errors, Trials, rates_at, reliability, run_trials
 
@@ -21,7 +22,7 @@ REFERENCES = (1, 3, 5)
 
 @dataclass(frozen=True)
 class Embedded:
-    """Signatures as queries float32 (n, d) and as specimens (n, m, d), and how many images were refused."""
+    """Signatures as queries and as specimens, float32 (n, d), and how many images were refused."""
 
     queries: np.ndarray
     specimens: np.ndarray
@@ -29,10 +30,17 @@ class Embedded:
     genuine: np.ndarray
     refused: int
 
-    def trials(self, bias: float, references: int) -> Trials:
+    def trials(self, head: Head, references: int) -> Trials:
         """Trials whose scores are the head's logits."""
-        found = run_trials(self.queries, self.owner, self.genuine, references=references, enrolled=self.specimens)
-        return found.mapped(1.0, bias)
+        found = run_trials(
+            self.queries,
+            self.owner,
+            self.genuine,
+            references=references,
+            enrolled=self.specimens,
+            typical=head.typical,
+        )
+        return found.mapped(1.0, head.bias)
 
 
 def embed(encoder: Encoder, signatures: list[Signature], name: str) -> Embedded:
@@ -42,7 +50,7 @@ def embed(encoder: Encoder, signatures: list[Signature], name: str) -> Embedded:
         image = signature.path.read_bytes()
         try:
             queries.append(encoder.embed([image])[0])
-            specimens.append(encoder.enrol(image))
+            specimens.append(encoder.enrol(image)[0])
         except UnusableImage:
             continue
         kept.append(signature)
@@ -62,7 +70,7 @@ def measure(encoder: Encoder, sets: dict[str, list[Signature]]) -> dict[str, dic
     figures = {}
     for name, signatures in sets.items():
         seen = embed(encoder, signatures, name)
-        by_references = {count: Errors(seen.trials(bundle.head.bias, count)) for count in REFERENCES}
+        by_references = {count: Errors(seen.trials(bundle.head, count)) for count in REFERENCES}
         logits = {at: float(np.log(score / (1 - score))) for at, score in vars(bundle.thresholds).items()}
         figures[name] = {
             "images": len(signatures),
@@ -74,7 +82,7 @@ def measure(encoder: Encoder, sets: dict[str, list[Signature]]) -> dict[str, dic
                 for count, errors in by_references.items()
             },
             "at_thresholds": {at: rates_at(by_references[1], logit) for at, logit in logits.items()},
-            "reliability": reliability(seen.trials(bundle.head.bias, 1)),
+            "reliability": reliability(seen.trials(bundle.head, 1)),
         }
     return figures
 
@@ -84,7 +92,7 @@ def report(model_version: str, figures: dict[str, dict]) -> str:
     lines = [
         f"# {model_version} as served",
         "",
-        "Equal error rates in %, skilled / random, the best reference counts; brackets are 95 % over writers.",
+        "Equal error rates in %, skilled / random, by the head; brackets are 95 % over writers.",
         "",
         "| set | images | refused | "
         + " | ".join(f"{count} reference{'s' * (count > 1)}" for count in REFERENCES)

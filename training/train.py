@@ -48,10 +48,9 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     what.add_argument(
         "--forgeries", default="yes", choices=["yes", "no"], help="no = the control without any of CEDAR's"
     )
-    what.add_argument("--drawn-writers", type=int, default=240, help="synthetic writers that join the real ones")
+    what.add_argument("--drawn-writers", type=int, default=800, help="synthetic writers that join the real ones")
     how = parser.add_argument_group("how")
-    how.add_argument("--dimension", type=int, default=256, help="numbers in an embedding")
-    how.add_argument("--epochs", type=int, default=6)
+    how.add_argument("--epochs", type=int, default=8)
     how.add_argument("--steps", type=int, default=100, help="batches in an epoch")
     how.add_argument("--learning-rate", type=float, default=2e-3)
     how.add_argument("--seed", type=int, default=1)
@@ -69,10 +68,10 @@ def collections(chosen: argparse.Namespace) -> list[Share]:
     broad = chosen.data / "cross-media-chinese"
     if broad.is_dir():
         names = canvases.load(datasets.cross_media(broad), chosen.cache)
-        shares.append(Share(names, owners=8, genuine=2, forged=0, texts=2))
+        shares.append(Share(names, owners=16, genuine=2, forged=0, texts=2))
     if chosen.drawn_writers:
         drawn = synthetic.canvases(range(chosen.drawn_writers), chosen.cache)
-        shares.append(Share(drawn, owners=4, genuine=2, forged=2))
+        shares.append(Share(drawn, owners=6, genuine=2, forged=2))
     return shares
 
 
@@ -86,9 +85,9 @@ def fitted_cedar(chosen: argparse.Namespace) -> Canvases:
     return cedar if chosen.forgeries == "yes" else cedar.where(cedar.genuine)
 
 
-def prepare(shares: list[Share], dimension: int) -> keras.Model:
+def prepare(shares: list[Share]) -> keras.Model:
     """The untrained network: a direction grid with a head that already half decides."""
-    network = siamese(build_tower(dimension))
+    network = siamese(build_tower())
     start_head(network, shares[0].canvases)
     return network
 
@@ -153,7 +152,7 @@ def main(arguments: list[str] | None = None) -> Path:
     chosen = options(arguments)
     keras.utils.set_random_seed(chosen.seed)
     shares = collections(chosen)
-    network = prepare(shares, chosen.dimension)
+    network = prepare(shares)
     compiled(network, chosen, same_text=any(share.texts for share in shares))
     losses = fit(network, shares, chosen)
     chosen.out.mkdir(parents=True, exist_ok=True)

@@ -83,9 +83,10 @@ class World:
     def found(self, image: bytes) -> set[str]:
         return {hit["customer_id"] for hit in self.search(image)}
 
-    def score(self, image_a: bytes, image_b: bytes) -> float:
-        vectors = self.product.encoder.embed([image_a, image_b])
-        return self.product.encoder.score(vectors[:1], vectors[1])
+    def score(self, *specimens_and_question: bytes) -> float:
+        """Of the last image against a person with the others as specimens."""
+        vectors = self.product.encoder.embed(specimens_and_question)
+        return self.product.encoder.score(vectors[:-1], vectors[-1])
 
     @contextmanager
     def thresholds(self, *, accept: float, reject: float) -> Iterator[None]:
