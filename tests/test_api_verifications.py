@@ -84,7 +84,9 @@ def test_of_several_specimens_the_nearest_is_named_and_all_count(world: World) -
     verification = world.verify(account, signature("ada"))
 
     assert verification["signatures"][0]["specimen_id"] == customer["specimens"][1]["specimen_id"]
-    assert verification["score"] == pytest.approx(world.score(signature("ada", 1), signature("ada"), signature("ada")))
+    assert verification["score"] == pytest.approx(
+        world.score(signature("ada", 1), signature("ada"), signature("ada"))
+    )
     (hit,) = (hit for hit in world.search(signature("ada")) if hit["customer_id"] == customer_id)
     assert hit["score"] == verification["score"]
 
