@@ -2,6 +2,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import httpx
 import hypothesis
 import pytest
@@ -12,6 +13,8 @@ from service.database import Database
 from service.product import Product
 from service.schema import migrate
 from service.settings import Settings
+from tests.support import cloud
+from tests.support.cloud import Moto
 from tests.support.postgres import Postgres
 from tests.support.server import Server, free_port
 from tests.support.world import World
@@ -131,3 +134,21 @@ def database(settings: Settings) -> Iterator[Database]:
 def samples() -> Path:
     """Signatures drawn by the project itself: NAME/genuine_N.png and NAME/forged_N.png."""
     return SAMPLES
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    server = Moto(tmp_path_factory.mktemp("moto"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def aws(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Moto:
+    """An empty AWS that boto3 speaks to, with one bucket, `bank`."""
+    moto.reset()
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it would remember the credentials of another test
+    for name, value in cloud.environment(moto.url).items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="bank", CreateBucketConfiguration={"LocationConstraint": cloud.REGION})
+    return moto
