@@ -67,6 +67,20 @@ format: .venv-dev/ready ## Format the code
 bench: .venv-dev/ready ## Measure, beside the reference way; needs COUNTERSIGN_DATA
 	$(DEV) -m benchmarks
 
+SET ?= sets/cedar
+LOCAL := .venv-sagemaker/bin/python
+
+# SageMaker's own toolkit apart from what tests, because it brings much; it sees the packages that are there already.
+.venv-sagemaker/ready: .venv-dev/ready
+	$(PYTHON) -m venv .venv-sagemaker
+	$(DEV) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(LOCAL) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dev.pth"
+	$(LOCAL) -m pip install --quiet --disable-pip-version-check sagemaker-training==5.1.4
+	@touch $@
+
+.PHONY: train-local
+train-local: .venv-sagemaker/ready ## Train as SageMaker's container would, without Docker: SET=a training set, ARGS=more
+	$(LOCAL) -m training.local --data $(SET) $(ARGS)
+
 .PHONY: clean
 clean: ## Remove environments and caches, never data (var/)
-	rm -rf .venv .venv-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-dev .venv-sagemaker .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

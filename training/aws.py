@@ -28,7 +28,7 @@ from botocore.exceptions import (
 )
 from rich.progress import Progress
 
-from training.training_set import checksum
+from training.checksums import checksum
 
 SCHEME = "s3://"
 SHA256 = "sha256"  # our own metadata: S3's checksum of an upload in parts is not the file's

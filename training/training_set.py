@@ -18,6 +18,7 @@ import numpy as np
 
 from embeddings.preprocess import CANVAS, PREPROCESSING_VERSION
 from training.canvases import Canvases
+from training.checksums import checksum
 
 FORMAT = 1
 SET = "set.json"
@@ -120,11 +121,6 @@ def finish(folder: Path, shards: Sequence[Path], folds: Sequence[Fold], source: 
     fresh.write_text(json.dumps(described, indent=1) + "\n", "utf-8")
     fresh.replace(folder / SET)
     return described
-
-
-def checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _describe(folder: Path) -> dict:
