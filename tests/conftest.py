@@ -7,6 +7,7 @@ import httpx
 import hypothesis
 import pytest
 
+import training.aws
 from service.access import SCOPES, create_key
 from service.api.app import create_app
 from service.database import Database
@@ -16,6 +17,7 @@ from service.settings import Settings
 from tests.support import cloud
 from tests.support.cloud import Moto
 from tests.support.postgres import Postgres
+from tests.support.sagemaker import SageMaker
 from tests.support.server import Server, free_port
 from tests.support.world import World
 
@@ -147,8 +149,18 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
 def aws(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Moto:
     """An empty AWS that boto3 speaks to, with one bucket, `bank`."""
     moto.reset()
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it would remember the credentials of another test
+    training.aws.client.cache_clear()
     for name, value in cloud.environment(moto.url).items():
         monkeypatch.setenv(name, value)
     boto3.client("s3").create_bucket(Bucket="bank", CreateBucketConfiguration={"LocationConstraint": cloud.REGION})
     return moto
+
+
+@pytest.fixture
+def sagemaker(aws: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[SageMaker]:
+    """SageMaker beside moto's S3, logs and autoscaling."""
+    service = SageMaker()
+    for name in ("SAGEMAKER", "SAGEMAKER_RUNTIME"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{name}", service.url)
+    yield service
+    service.stop()

@@ -18,6 +18,7 @@ import pytest
 
 from tests.support import images
 from tests.support.cloud import Moto
+from training import aws as cloud
 from training import folds, prepare, training_set
 from training.archives import HostileArchive, Limits, UnreadableArchive, unpack
 from training.datasets import Signature
@@ -324,9 +325,11 @@ def test_without_credentials_the_way_to_sign_in_is_told(
 ) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_") and ("KEY" in name or "TOKEN" in name)]:
         monkeypatch.delenv(name)
+    cloud.session.cache_clear()
 
     with pytest.raises(SystemExit, match=r"no AWS credentials.*AWS_PROFILE"):
         prepare.main(["s3://bank/raw", "--out", str(tmp_path / "set")])
+    cloud.session.cache_clear()
 
 
 def test_an_object_that_does_not_match_its_checksum_is_refused(tmp_path: Path, aws: Moto) -> None:

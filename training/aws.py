@@ -5,6 +5,8 @@ Credentials, region and endpoints come from where boto3 looks for them: AWS_PROF
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,11 +69,17 @@ def place(address: str) -> Place:
     return Place(bucket, key)
 
 
-def client(service: str, **changes: Any) -> Any:
+@functools.cache
+def session() -> boto3.Session:
+    return boto3.Session()
+
+
+@functools.cache
+def client(service: str) -> Any:
     """A boto3 client that repeats what was throttled and never waits without end."""
-    told = {"connect_timeout": 10, "read_timeout": 60, "retries": {"mode": "standard", "max_attempts": 6}} | changes
+    attempts = {"mode": "standard", "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS", "6"))}
     with translated():
-        return boto3.Session().client(service, config=Config(**told))  # the default session keeps old credentials
+        return session().client(service, config=Config(connect_timeout=10, read_timeout=60, retries=attempts))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Everything has a plain default, so the same script runs on a laptop.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -111,9 +112,7 @@ def reported() -> Iterator[None]:
 def check_image(found: dict[str, tuple[int, ...]] | None = None) -> None:
     """Raises OutdatedImage before anything is computed."""
     if found is None:
-        import keras
-
-        numbers = re.findall(r"\d+", keras.__version__)[:2]
+        numbers = re.findall(r"\d+", importlib.metadata.version("keras"))[:2]
         found = {"python": sys.version_info[:2], "keras": tuple(map(int, numbers))}
     for name, oldest in OLDEST.items():
         if found[name] < oldest:

@@ -25,7 +25,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -102,7 +101,7 @@ def _check(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
 
 def plan(chosen: argparse.Namespace, code: str, data_hash: str) -> Job:
     """The job that the command line describes. Raises CloudProblem."""
-    region = boto3.Session().region_name
+    region = aws.session().region_name
     if not region:
         raise CloudProblem("no AWS region is set. Set AWS_REGION.")
     commit = container.commit() or "unknown"
@@ -183,7 +182,7 @@ def _watch(sagemaker: Any, log: Log, name: str, poll: float, progress: Progress)
         total = int(given["epochs"]) if "epochs" in given and given.get("fold") != "all" else None
         progress.update(task, description=described["SecondaryStatus"], total=total)
         for line in log.new_lines():
-            progress.console.print(line, markup=False)
+            progress.console.print(line, markup=False, soft_wrap=True)
             epoch = EPOCH.search(line)
             if epoch:
                 progress.update(task, completed=int(epoch[1]))
