@@ -7,7 +7,6 @@ import httpx
 import hypothesis
 import pytest
 
-import training.aws
 from service.access import SCOPES, create_key
 from service.api.app import create_app
 from service.database import Database
@@ -149,18 +148,23 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
 def aws(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Moto:
     """An empty AWS that boto3 speaks to, with one bucket, `bank`."""
     moto.reset()
-    training.aws.client.cache_clear()
     for name, value in cloud.environment(moto.url).items():
         monkeypatch.setenv(name, value)
     boto3.client("s3").create_bucket(Bucket="bank", CreateBucketConfiguration={"LocationConstraint": cloud.REGION})
     return moto
 
 
+@pytest.fixture(scope="session")
+def sagemaker_server() -> Iterator[SageMaker]:
+    server = SageMaker()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def sagemaker(aws: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[SageMaker]:
+def sagemaker(aws: Moto, sagemaker_server: SageMaker, monkeypatch: pytest.MonkeyPatch) -> SageMaker:
     """SageMaker beside moto's S3, logs and autoscaling."""
-    service = SageMaker()
+    sagemaker_server.reset()
     for name in ("SAGEMAKER", "SAGEMAKER_RUNTIME"):
-        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{name}", service.url)
-    yield service
-    service.stop()
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{name}", sagemaker_server.url)
+    return sagemaker_server

@@ -10,6 +10,7 @@ import structlog
 
 from embeddings.encoder import Encoder
 from embeddings.identity import tower_name
+from service import remote_tower
 from service.access import SCOPES
 from service.errors import Refused
 from service.product import Product
@@ -19,6 +20,7 @@ from service.settings import Settings
 from tests.conftest import api_client
 from tests.support import images
 from tests.support.sagemaker import SageMaker
+from tests.support.server import free_port
 
 PATIENT = 15
 
@@ -78,18 +80,24 @@ def test_grey_canvases_arrive_as_they_are(remote: SageMakerTower, local: Encoder
     assert np.abs(remote.embed(asked) - local._tower.embed(asked)).max() < 1e-4
 
 
-def test_many_canvases_go_in_as_few_requests_as_the_endpoint_takes(
-    remote: SageMakerTower, endpoint: SageMaker
+def test_many_canvases_go_in_several_requests_and_come_back_in_order(
+    remote: SageMakerTower, endpoint: SageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(remote_tower, "LARGEST_BODY", 300_000)
     endpoint.embed = lambda asked: np.repeat(asked.sum(axis=(1, 2)), 256, axis=1)
-    asked = canvases(100)
+    asked = canvases(5)
 
     answered = remote.embed(asked)
 
-    assert np.array_equal(answered[:, 0], asked.sum(axis=(1, 2)))  # in order, none lost between requests
-    sizes = [request["bytes"] for request in endpoint.asked("InvokeEndpoint")]
-    assert len(sizes) == 3
-    assert max(sizes) <= LARGEST_BODY
+    assert np.array_equal(answered[:, 0], asked.sum(axis=(1, 2)))
+    assert len(endpoint.asked("InvokeEndpoint")) == 3
+
+
+def test_a_request_is_as_large_as_the_endpoint_takes() -> None:
+    bodies = list(remote_tower._requests(canvases(100)))
+
+    assert [count for _, count in bodies] == [47, 47, 6]
+    assert max(len(body) for body, _ in bodies) <= LARGEST_BODY
 
 
 def test_an_endpoint_may_be_named_after_its_tower(endpoint: SageMaker, local: Encoder) -> None:
@@ -153,15 +161,22 @@ def test_a_missing_endpoint_is_told_with_its_setting(local: Encoder, endpoint: S
     assert "COUNTERSIGN_TOWER" in logged[-1]["advice"]
 
 
-def test_an_endpoint_that_is_too_slow_or_gone_ends_the_waiting(local: Encoder, endpoint: SageMaker) -> None:
+def test_an_endpoint_that_is_too_slow_ends_the_waiting(local: Encoder, endpoint: SageMaker) -> None:
     slow = SageMakerTower(local.bundle, "towers", 0.1)
     endpoint.delay = 0.4
     with pytest.raises(Refused) as refusal:
         slow.embed(canvases(1))
     assert refusal.value.code == "tower_unavailable"
-    endpoint.stop()
-    with pytest.raises(Refused):
-        slow.embed(canvases(1))
+
+
+def test_an_endpoint_that_cannot_be_reached_is_told(
+    local: Encoder, endpoint: SageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", f"http://127.0.0.1:{free_port()}")
+
+    with pytest.raises(Refused) as refusal:
+        SageMakerTower(local.bundle, "towers", PATIENT).embed(canvases(1))
+    assert refusal.value.code == "tower_unavailable"
 
 
 def test_the_service_enrols_and_verifies_through_the_endpoint(client: httpx.Client, endpoint: SageMaker) -> None:

@@ -242,10 +242,7 @@ def test_what_aws_refuses_is_told_in_words(
         run(tmp_path)
 
 
-def test_endless_throttling_ends_with_what_to_do(
-    tmp_path: Path, service: SageMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+def test_endless_throttling_ends_with_what_to_do(tmp_path: Path, service: SageMaker) -> None:
     service.faults = [("CreateTrainingJob", "ThrottlingException", 400)] * 9
 
     with pytest.raises(SystemExit, match=r"throttled CreateTrainingJob .* Try again"):

@@ -320,16 +320,22 @@ def test_a_wrong_address_in_s3_is_named(
         prepare.main([put.get(argument, argument) for argument in arguments])
 
 
+def forget() -> None:
+    """Who boto3 was, as a new process would."""
+    cloud.session.cache_clear()
+    cloud.client.cache_clear()
+
+
 def test_without_credentials_the_way_to_sign_in_is_told(
     tmp_path: Path, aws: Moto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_") and ("KEY" in name or "TOKEN" in name)]:
         monkeypatch.delenv(name)
-    cloud.session.cache_clear()
+    forget()
 
     with pytest.raises(SystemExit, match=r"no AWS credentials.*AWS_PROFILE"):
         prepare.main(["s3://bank/raw", "--out", str(tmp_path / "set")])
-    cloud.session.cache_clear()
+    forget()
 
 
 def test_an_object_that_does_not_match_its_checksum_is_refused(tmp_path: Path, aws: Moto) -> None:

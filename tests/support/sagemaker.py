@@ -5,7 +5,6 @@ It keeps jobs, models, endpoint configurations and endpoints; jobs and endpoints
 one a question. `faults` are answered first: (operation, error code, HTTP status).
 """
 
-import functools
 import json
 import threading
 import time
@@ -43,6 +42,14 @@ class Complaint(Exception):
 
 class SageMaker:
     def __init__(self) -> None:
+        self.reset()
+        self._model = botocore.session.get_session().get_service_model("sagemaker")
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def reset(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.faults: list[tuple[str, str, int]] = []
         self.jobs: dict[str, dict[str, Any]] = {}
@@ -55,11 +62,6 @@ class SageMaker:
         self.on_state: Callable[[str, dict[str, Any]], None] = lambda _state, _job: None
         self.embed: Embed | None = None
         self.delay = 0.0
-        self._model = _service_model()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -205,11 +207,6 @@ class SageMaker:
     def _DeleteEndpoint(self, EndpointName: str) -> None:  # noqa: N802, N803
         _find(self.endpoints, EndpointName, f"Could not find endpoint {EndpointName}.")
         del self.endpoints[EndpointName]
-
-
-@functools.cache
-def _service_model() -> Any:
-    return botocore.session.get_session().get_service_model("sagemaker")
 
 
 def _find(known: dict[str, dict[str, Any]], name: str, message: str) -> dict[str, Any]:
