@@ -56,7 +56,7 @@ lint: .venv-dev/ready ## Style, types, layers, migrations against models, OpenAP
 	$(DEV) -m service openapi | $(DEV) -m openapi_spec_validator -
 
 .PHONY: check
-check: lint test test-slow ## Everything that must hold before a change goes in
+check: lint test test-slow test-sagemaker ## Everything that must hold before a change goes in
 
 .PHONY: format
 format: .venv-dev/ready ## Format the code
@@ -76,6 +76,10 @@ LOCAL := .venv-sagemaker/bin/python
 	$(DEV) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(LOCAL) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dev.pth"
 	$(LOCAL) -m pip install --quiet --disable-pip-version-check sagemaker-training==5.1.4
 	@touch $@
+
+.PHONY: test-sagemaker
+test-sagemaker: .venv-sagemaker/ready ## Prove that SageMaker's own toolkit trains, through a kill, and tells failures
+	$(LOCAL) -m pytest tests/toolkit.py
 
 .PHONY: train-local
 train-local: .venv-sagemaker/ready ## Train as SageMaker's container would, without Docker: SET=a training set, ARGS=more

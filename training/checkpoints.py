@@ -43,7 +43,7 @@ class Checkpoints:
         return []
 
     def keep_best(self, network: keras.Model) -> None:
-        self.best = network.get_weights()
+        self.best = [np.array(values) for values in network.get_weights()]  # a backend may hand out its own memory
 
     def save(self, network: keras.Model, history: History) -> None:
         if self.folder is None:

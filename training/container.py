@@ -123,6 +123,17 @@ def check_image(found: dict[str, tuple[int, ...]] | None = None) -> None:
             )
 
 
+def repeatable() -> None:
+    """TensorFlow sums in one order from here on, threads or not: without it, one run in some differs in its last
+    digits, and a resumed run with it. JAX does so by itself on a processor."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
 def every_gpu() -> Any:
     """A context to build and compile the network in: where there are several GPUs each takes a part of every batch,
     and pairs are formed within a part."""

@@ -196,7 +196,10 @@ def fit(
             if out_of_patience(history, chosen.patience):
                 break
             batches.epoch = epoch
-            done = network.fit(batches, epochs=epoch + 1, initial_epoch=epoch, verbose=0, callbacks=[tick])
+            # Unshuffled: Keras would order the steps by a global generator, which a resumed run finds elsewhere.
+            done = network.fit(
+                batches, epochs=epoch + 1, initial_epoch=epoch, shuffle=False, verbose=0, callbacks=[tick]
+            )
             history.append({"loss": float(done.history["loss"][0]), **validate(network, unseen)})
             container.tell(epoch + 1, history[-1])
             if chosen.patience and best_epoch(history) == len(history):
@@ -271,6 +274,7 @@ def each_fold(chosen: argparse.Namespace) -> list[argparse.Namespace]:
 def train(chosen: argparse.Namespace) -> None:
     """One tower from data to file."""
     keras.utils.set_random_seed(chosen.seed)
+    container.repeatable()
     shares = collections(chosen)
     with container.every_gpu():
         network = prepare(shares, chosen.dimension)
