@@ -15,6 +15,7 @@ from service.schema import migrate
 from service.settings import Settings
 from tests.support import cloud
 from tests.support.cloud import Moto
+from tests.support.collection import cedar_files, write
 from tests.support.postgres import Postgres
 from tests.support.sagemaker import SageMaker
 from tests.support.server import Server, free_port
@@ -168,3 +169,13 @@ def sagemaker(aws: Moto, sagemaker_server: SageMaker, monkeypatch: pytest.Monkey
     for name in ("SAGEMAKER", "SAGEMAKER_RUNTIME"):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{name}", sagemaker_server.url)
     return sagemaker_server
+
+
+@pytest.fixture(scope="module")
+def drawn_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small training set of invented writers."""
+    from training import prepare  # most tests need nothing of it
+
+    folder = tmp_path_factory.mktemp("data")
+    prepare.main([str(write(folder / "cedar", cedar_files())), "--out", str(folder / "set")])
+    return folder / "set"

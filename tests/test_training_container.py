@@ -12,8 +12,7 @@ pytest.importorskip("tensorflow", reason="training/requirements.txt is not insta
 
 import keras
 
-from tests.test_training_prepare import cedar_files, write
-from training import checkpoints, prepare, train
+from training import checkpoints, train
 from training.checkpoints import Checkpoints, is_whole
 
 ROOT = Path(__file__).parents[1]
@@ -24,14 +23,6 @@ pytestmark = [
     # TensorFlow 2.21 predates numpy 2's `copy` argument; nothing of ours can change that.
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn:DeprecationWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small training set of invented writers."""
-    folder = tmp_path_factory.mktemp("data")
-    prepare.main([str(write(folder / "cedar", cedar_files())), "--out", str(folder / "set")])
-    return folder / "set"
 
 
 def weights(folder: Path) -> list[np.ndarray]:
@@ -45,9 +36,9 @@ def same(one: list[np.ndarray], two: list[np.ndarray]) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_interrupted_at_a_random_step_and_resumed_the_weights_are_the_same(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+    drawn_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    arguments = ["--data", str(data), *SMALL, "--seed", str(seed), "--patience", "2"]
+    arguments = ["--data", str(drawn_set), *SMALL, "--seed", str(seed), "--patience", "2"]
     train.main([*arguments, "--out", str(tmp_path / "whole")])
     resumed = [*arguments, "--out", str(tmp_path / "resumed"), "--checkpoints", str(tmp_path / "kept")]
     countdown = int(np.random.default_rng(seed).integers(1, 6))
@@ -107,19 +98,19 @@ def test_a_checkpoint_that_was_cut_short_gives_way_to_the_one_before(tmp_path: P
     assert network.get_weights()[0].tolist() == [[1.0], [1.0]]
 
 
-def test_no_held_out_writer_is_fitted(data: Path) -> None:
-    chosen = train.options(["--data", str(data), "--out", "o", *SMALL])
+def test_no_held_out_writer_is_fitted(drawn_set: Path) -> None:
+    chosen = train.options(["--data", str(drawn_set), "--out", "o", *SMALL])
     fitted = {owner for share in train.collections(chosen) for owner in share.canvases.owner}
     unseen = train.validation(chosen)
 
     assert unseen is not None
     assert not fitted & set(unseen.owner)
-    held_out = train.training_set.load(data).held_out(0)
+    held_out = train.training_set.load(drawn_set).held_out(0)
     assert not fitted & {*held_out.test, *held_out.calibrate}
 
 
 @pytest.mark.slow
-def test_several_devices_train_together(data: Path, tmp_path: Path) -> None:
+def test_several_devices_train_together(drawn_set: Path, tmp_path: Path) -> None:
     """Two devices made of one processor: the same mirrored strategy as for several GPUs."""
     script = f"""
 import tensorflow as tf
@@ -127,7 +118,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from training import container, train
 container.every_gpu = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope
-train.main({["--data", str(data), *SMALL, "--out", str(tmp_path)]!r})
+train.main({["--data", str(drawn_set), *SMALL, "--out", str(tmp_path)]!r})
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 

@@ -14,7 +14,9 @@ from typing import Any
 import boto3
 import pytest
 
+from embeddings import bundle
 from embeddings.bundle import MANIFEST
+from embeddings.preprocess import PREPROCESSING_VERSION
 from tests.support import cloud
 from tests.support.cloud import Moto
 from tests.support.sagemaker import SageMaker
@@ -339,3 +341,37 @@ def test_a_published_version_comes_back_whole_and_never_changes(tmp_path: Path, 
             store.publish(SHIPPED, place, progress)
 
     assert (fetched / MANIFEST).read_bytes() == (SHIPPED / MANIFEST).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn:DeprecationWarning")
+def test_an_evaluated_model_becomes_a_bundle_with_its_lineage(tmp_path: Path, service: SageMaker) -> None:
+    """The figures are those of the shipped bundle, the tower is an untrained one: what counts is the way."""
+    pytest.importorskip("tensorflow", reason="training/requirements.txt is not installed")
+    from training.network import build_tower
+
+    evaluation = tmp_path / "evaluation"
+    evaluation.mkdir()
+    (evaluation / "evaluation.json").write_bytes((SHIPPED / "evaluation.json").read_bytes())
+    folder = tmp_path / "made"
+    folder.mkdir()
+    build_tower(32).save(folder / "tower.keras")
+    recipe = {"epochs": 1, "steps": 1, "seed": 1}
+    described = {
+        "recipe": recipe,
+        "preprocessing_version": PREPROCESSING_VERSION,
+        "collections": [],
+        "lineage": {"data": HASH, "code": "c0ffee", "job": "first", "image": None},
+    }
+    files = {"tower.keras": (folder / "tower.keras").read_bytes(), "run.json": json.dumps(described).encode()}
+    leave(service, model_archive(sealed(folder, files)))
+    run(tmp_path)
+
+    publishing = ["--evaluation", str(evaluation), "--version", "9.9", "--store", "s3://bank/models", "--poll", "0"]
+    launch.main(["--attach", "first", "--runs", str(tmp_path / "runs"), *publishing])
+
+    with launch._progress() as progress:
+        fetched = store.fetch("s3://bank/models", "9.9", tmp_path / "fetched", progress)
+    assert bundle.load(fetched).model_version == "9.9"
+    assert json.loads((fetched / "lineage.json").read_text("utf-8"))["data"] == HASH

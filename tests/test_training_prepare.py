@@ -18,32 +18,14 @@ import pytest
 
 from tests.support import images
 from tests.support.cloud import Moto
+from tests.support.collection import WRITERS, cedar_files, write
 from training import aws as cloud
 from training import folds, prepare, training_set
 from training.archives import HostileArchive, Limits, UnreadableArchive, unpack
 from training.datasets import Signature
 from training.training_set import SET, BrokenTrainingSet
 
-WRITERS = range(1, 7)
 needs_libarchive = pytest.mark.skipif(find_library("archive") is None, reason="this system has no libarchive")
-
-
-def cedar_files() -> dict[str, bytes]:
-    """Six invented writers in CEDAR's layout."""
-    files = {}
-    for writer in WRITERS:
-        for one in (1, 2):
-            files[f"signatures/full_org/original_{writer}_{one}.png"] = images.signature(writer, one)
-            files[f"signatures/full_forg/forgeries_{writer}_{one}.png"] = images.signature(("forger", writer), one)
-    return files
-
-
-def write(root: Path, files: dict[str, bytes]) -> Path:
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return root
 
 
 def zipped(path: Path, files: dict[str, bytes]) -> Path:

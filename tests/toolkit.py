@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_training_container import ROOT, data, same, weights  # noqa: F401 - a fixture among them
+from tests.test_training_container import ROOT, same, weights
 from training import local, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn:DeprecationWarning")
 
 
-def test_the_toolkit_runs_it_as_the_container_does_and_a_kill_costs_nothing(data: Path, tmp_path: Path) -> None:
+def test_the_toolkit_runs_it_as_the_container_does_and_a_kill_costs_nothing(drawn_set: Path, tmp_path: Path) -> None:
     given = {"epochs": 3, "steps": 2, "dimension": 32, "drawn-writers": 0, "fold": "0"}
     arguments = [f"--hyperparameter={name}={value}" for name, value in given.items()]
 
     def start(out: Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "training.local", "--data", str(data), "--out", str(out), *arguments]
+        command = [sys.executable, "-m", "training.local", "--data", str(drawn_set), "--out", str(out), *arguments]
         return subprocess.Popen(command, cwd=ROOT, start_new_session=True)
 
     assert start(tmp_path / "whole").wait() == 0
@@ -38,16 +38,16 @@ def test_the_toolkit_runs_it_as_the_container_does_and_a_kill_costs_nothing(data
     assert same(*map(weights, models))
     assert (tmp_path / "whole" / "ml" / "output" / "success").exists()
     lineage = json.loads((models[0] / "run.json").read_text())["lineage"]
-    assert lineage["data"] == train.training_set.load(data).data_hash
+    assert lineage["data"] == train.training_set.load(drawn_set).data_hash
     assert lineage["job"] == "local"
 
 
-def test_what_fails_in_the_toolkit_is_told_in_the_failure_file(data: Path, tmp_path: Path) -> None:
-    shard = next(data.glob("shard-*"))
+def test_what_fails_in_the_toolkit_is_told_in_the_failure_file(drawn_set: Path, tmp_path: Path) -> None:
+    shard = next(drawn_set.glob("shard-*"))
     whole = shard.read_bytes()
     try:
         shard.write_bytes(whole[:-1])
         with pytest.raises(SystemExit, match=r"BrokenTrainingSet: .* another checksum"):
-            local.main(["--data", str(data), "--out", str(tmp_path)])
+            local.main(["--data", str(drawn_set), "--out", str(tmp_path)])
     finally:
         shard.write_bytes(whole)
