@@ -5,19 +5,22 @@ it. So an endpoint that was updated to another model is noticed by its first ans
 """
 
 import json
+import os
 from collections.abc import Iterator
+from typing import Any
 
 import boto3
 import numpy as np
 import structlog
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from numpy.typing import NDArray
 
 from embeddings.bundle import Bundle
 from embeddings.identity import tower_name
 from embeddings.tower import Vectors
 from service.errors import Refused
+from service.settings import BadSetting
 
 log = structlog.get_logger()
 
@@ -48,7 +51,10 @@ class SageMakerTower:
             read_timeout=timeout,
             retries={"mode": "standard", "total_max_attempts": 3},
         )
-        self._runtime = boto3.session.Session().client("sagemaker-runtime", config=patience)
+        session = boto3.session.Session(
+            region_name=os.environ.get("AWS_REGION")
+        )  # boto3 reads AWS_DEFAULT_REGION only
+        self._runtime = _client(session, patience)
 
     def embed(self, canvases: NDArray[np.float32]) -> Vectors:
         return np.concatenate([self._ask(body, count) for body, count in _requests(canvases)])
@@ -85,6 +91,13 @@ class SageMakerTower:
             log.error("tower_mismatch", endpoint=self._endpoint, wanted=(count, self._dimension), found=vectors.shape)
             raise Refused("tower_mismatch")
         return vectors
+
+
+def _client(session: Any, patience: Config) -> Any:
+    try:
+        return session.client("sagemaker-runtime", config=patience)
+    except NoRegionError as problem:
+        raise BadSetting("COUNTERSIGN_TOWER names an endpoint, but no AWS region is set: set AWS_REGION") from problem
 
 
 def _requests(canvases: NDArray[np.float32]) -> Iterator[tuple[bytes, int]]:

@@ -16,7 +16,8 @@ from service.errors import Refused
 from service.product import Product
 from service.remote_tower import LARGEST_BODY, SageMakerTower
 from service.schema import migrate
-from service.settings import Settings
+from service.settings import BadSetting, Settings
+from service.towers import open_encoder
 from tests.conftest import api_client
 from tests.support import images
 from tests.support.sagemaker import SageMaker
@@ -207,3 +208,13 @@ def test_while_the_endpoint_is_away_callers_are_told_and_nothing_is_stored(
     assert (refused.status_code, refused.json()["code"]) == (503, "tower_unavailable")
     assert client.get("/v1/customers/ada").status_code == 404
     assert client.post("/v1/customers", **ada).status_code == 201
+
+
+def test_an_endpoint_without_a_region_stops_the_start_with_the_setting(
+    settings: Settings, endpoint: SageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+
+    with pytest.raises(BadSetting, match="set AWS_REGION"):
+        open_encoder(settings)

@@ -18,9 +18,8 @@ from embeddings import bundle
 from embeddings.bundle import MANIFEST
 from embeddings.preprocess import PREPROCESSING_VERSION
 from tests.support import cloud
-from tests.support.cloud import Moto
 from tests.support.sagemaker import SageMaker
-from training import container, job, launch, store
+from training import aws, container, job, launch, store
 from training.container import METRICS, SUMS, OutdatedImage, metrics_in
 from training.package import PROGRAM, pack
 from training.store import VersionExists
@@ -140,6 +139,22 @@ def test_a_dry_run_prints_the_request_and_sends_nothing(
     assert json.loads(capsys.readouterr().out)["TrainingJobName"] == "first"
     assert service.calls == []
     assert boto3.client("s3").list_objects_v2(Bucket="bank", Prefix="jobs/")["KeyCount"] == 0
+
+
+def test_a_missing_region_is_named_and_aws_region_is_enough(
+    tmp_path: Path, service: SageMaker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    aws.session.cache_clear()
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--dry-run")
+    assert f".{cloud.REGION}." in capsys.readouterr().out
+
+    monkeypatch.delenv("AWS_REGION")
+    aws.session.cache_clear()
+    with pytest.raises(SystemExit, match="Set AWS_REGION"):
+        run(tmp_path, "--dry-run")
+    aws.session.cache_clear()
 
 
 def test_the_log_says_what_cloudwatch_is_told_to_look_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -332,7 +347,9 @@ SHIPPED = next((Path(__file__).parents[1] / "embeddings" / "bundles").iterdir())
 
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])
-def test_a_published_version_comes_back_whole_and_never_changes(tmp_path: Path, aws: Moto, kind: str) -> None:
+def test_a_published_version_comes_back_whole_and_never_changes(
+    tmp_path: Path, sagemaker: SageMaker, kind: str
+) -> None:
     place = "s3://bank/models" if kind == "s3" else str(tmp_path / "models")
     with launch._progress() as progress:
         assert store.publish(SHIPPED, place, progress) == f"{place}/{SHIPPED.name}"

@@ -71,7 +71,8 @@ def place(address: str) -> Place:
 
 @functools.cache
 def session() -> boto3.Session:
-    return boto3.Session()
+    """With AWS_REGION, which everything of AWS's reads but boto3 itself."""
+    return boto3.Session(region_name=os.environ.get("AWS_REGION"))
 
 
 @functools.cache
