@@ -56,7 +56,7 @@ lint: .venv-dev/ready ## Style, types, layers, migrations against models, OpenAP
 	$(DEV) -m service openapi | $(DEV) -m openapi_spec_validator -
 
 .PHONY: check
-check: lint test test-slow ## Everything that must hold before a change goes in
+check: lint test test-slow test-sagemaker test-serving-image ## Everything that must hold before a change goes in
 
 .PHONY: format
 format: .venv-dev/ready ## Format the code
@@ -67,6 +67,33 @@ format: .venv-dev/ready ## Format the code
 bench: .venv-dev/ready ## Measure, beside the reference way; needs COUNTERSIGN_DATA
 	$(DEV) -m benchmarks
 
+SET ?= sets/cedar
+LOCAL := .venv-sagemaker/bin/python
+
+# SageMaker's own toolkit apart from what tests, because it brings much; it sees the packages that are there already.
+.venv-sagemaker/ready: .venv-dev/ready
+	$(PYTHON) -m venv .venv-sagemaker
+	$(DEV) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(LOCAL) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dev.pth"
+	$(LOCAL) -m pip install --quiet --disable-pip-version-check sagemaker-training==5.1.4
+	@touch $@
+
+.PHONY: test-sagemaker
+test-sagemaker: .venv-sagemaker/ready ## Prove that SageMaker's own toolkit trains, through a kill, and tells failures
+	$(LOCAL) -m pytest tests/toolkit.py
+
+.venv-serving/ready:
+	$(PYTHON) -m venv .venv-serving
+	.venv-serving/bin/python -m pip install --quiet --disable-pip-version-check tensorflow-cpu==2.20.0
+	@touch $@
+
+.PHONY: test-serving-image
+test-serving-image: .venv-dev/ready .venv-serving/ready ## Prove that the TensorFlow of SageMaker's serving image answers the same
+	SERVING_PYTHON=.venv-serving/bin/python $(DEV) -m pytest tests/serving_image.py
+
+.PHONY: train-local
+train-local: .venv-sagemaker/ready ## Train as SageMaker's container would, without Docker: SET=a training set, ARGS=more
+	$(LOCAL) -m training.local --data $(SET) $(ARGS)
+
 .PHONY: clean
 clean: ## Remove environments and caches, never data (var/)
-	rm -rf .venv .venv-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-dev .venv-sagemaker .venv-serving .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

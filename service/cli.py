@@ -105,12 +105,12 @@ def worker() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Write both images beside their score as a PNG.")
 def compare(a: Path, b: Path, out: Path | None) -> None:
     """Compare two signature images; nothing is stored."""
-    from embeddings.encoder import Encoder
     from service.comparison import compare_images
     from service.errors import CODES, Refused
     from service.pictures import draw_pair
+    from service.towers import open_encoder
 
-    encoder = Encoder.load(_settings().bundle)
+    encoder = open_encoder(_settings())
     image_a, image_b = a.read_bytes(), b.read_bytes()
     try:
         score = compare_images(encoder, image_a, image_b)

@@ -50,6 +50,12 @@ CODES: dict[str, Meaning] = {
     "box_not_supported": Meaning(422, "This version takes an image of the signature alone; leave `box` out."),
     "too_many_requests": Meaning(429, "Too many requests; slow down."),
     "internal_error": Meaning(500, "Something broke on our side; it was logged with this `request_id`."),
+    "tower_unavailable": Meaning(
+        503, "The remote endpoint that embeds images gives no answer; nothing was stored, try again shortly."
+    ),
+    "tower_mismatch": Meaning(
+        503, "The remote endpoint embeds with another model than this service scores with; an operator must mend it."
+    ),
     "not_ready": Meaning(503, "The service is starting or cannot reach its database; try again shortly."),
 } | {code: Meaning(422, sentence) for code, sentence in IMAGE_CODES.items()}
 

@@ -13,6 +13,7 @@ from service.keystore import BrokenKeyStore, KeyStore
 from service.models import Customer
 from service.search_index import SearchIndex, Tick
 from service.settings import Settings
+from service.towers import open_encoder
 from service.vault import Vault
 
 
@@ -48,7 +49,7 @@ class Product:
         except BrokenKeyStore:
             database.close()
             raise
-        encoder = Encoder.load(settings.bundle)
+        encoder = open_encoder(settings)
         index = SearchIndex(database, vault, encoder.model_version, encoder.dimension, first_reading)
         return cls(settings, database, vault, encoder, index, Tick(index, settings.index_refresh_seconds))
 

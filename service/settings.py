@@ -28,6 +28,19 @@ class Settings(BaseSettings):
         description="Where the keys live that seal personal data. Never in the database, never in its backups.",
     )
     bundle: Path | None = Field(None, description="Folder of the model bundle; by default the one that ships.")
+    tower: str = Field(
+        "local",
+        pattern=r"^(local|sagemaker:[A-Za-z0-9{}-]+)$",
+        description="Where images are embedded: `local`, in this process, or `sagemaker:ENDPOINT`, where "
+        "`training.deploy` put the same model; `{version}` in it is replaced by the tower's name.",
+    )
+    tower_timeout_seconds: float = Field(
+        5,
+        gt=0,
+        le=15,  # three attempts must end before a server process is taken for stuck
+        description="How long one attempt at a remote tower may take; there are three, then the caller gets "
+        "`tower_unavailable`.",
+    )
     bind: str = Field("127.0.0.1:8080", pattern=Bind, description="Address and port of the HTTP API.")
     metrics_bind: str = Field(
         "127.0.0.1:9464", pattern=Bind, description="Address and port of `/metrics`, apart from the API."

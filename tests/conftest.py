@@ -2,6 +2,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import httpx
 import hypothesis
 import pytest
@@ -12,7 +13,11 @@ from service.database import Database
 from service.product import Product
 from service.schema import migrate
 from service.settings import Settings
+from tests.support import cloud
+from tests.support.cloud import Moto
+from tests.support.collection import cedar_files, write
 from tests.support.postgres import Postgres
+from tests.support.sagemaker import SageMaker
 from tests.support.server import Server, free_port
 from tests.support.world import World
 
@@ -131,3 +136,46 @@ def database(settings: Settings) -> Iterator[Database]:
 def samples() -> Path:
     """Signatures drawn by the project itself: NAME/genuine_N.png and NAME/forged_N.png."""
     return SAMPLES
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    server = Moto(tmp_path_factory.mktemp("moto"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def aws(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Moto:
+    """An empty AWS that boto3 speaks to, with one bucket, `bank`."""
+    moto.reset()
+    for name, value in cloud.environment(moto.url).items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="bank", CreateBucketConfiguration={"LocationConstraint": cloud.REGION})
+    return moto
+
+
+@pytest.fixture(scope="session")
+def sagemaker_server() -> Iterator[SageMaker]:
+    server = SageMaker()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def sagemaker(aws: Moto, sagemaker_server: SageMaker, monkeypatch: pytest.MonkeyPatch) -> SageMaker:
+    """SageMaker beside moto's S3, logs and autoscaling."""
+    sagemaker_server.reset()
+    for name in ("SAGEMAKER", "SAGEMAKER_RUNTIME"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{name}", sagemaker_server.url)
+    return sagemaker_server
+
+
+@pytest.fixture(scope="module")
+def drawn_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small training set of invented writers."""
+    from training import prepare  # most tests need nothing of it
+
+    folder = tmp_path_factory.mktemp("data")
+    prepare.main([str(write(folder / "cedar", cedar_files())), "--out", str(folder / "set")])
+    return folder / "set"

@@ -123,7 +123,7 @@ def test_training_lowers_the_loss_on_drawn_signatures(drawn: Canvases, tmp_path:
     shares = [batches.Share(drawn, owners=6, genuine=2, forged=1)]
     siamese = train.compiled(train.prepare(shares), chosen, same_text=False)
     found = train.fit(siamese, shares, chosen)
-    assert found[-1] < found[0]
+    assert found[-1]["loss"] < found[0]["loss"]
     again = train.compiled(train.prepare(shares), chosen, same_text=False)
     assert train.fit(again, shares, chosen) == found  # resumed where it ended: nothing left to do
     assert all(np.array_equal(a, b) for a, b in zip(again.get_weights(), siamese.get_weights(), strict=True))

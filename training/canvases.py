@@ -54,7 +54,9 @@ class Canvases:
         )
 
 
-def load(signatures: Sequence[Signature], cache: Path | None = None, condition: str | None = None) -> Canvases:
+def load(
+    signatures: Sequence[Signature], cache: Path | None = None, condition: str | None = None, *, quiet: bool = False
+) -> Canvases:
     """Canvases of the signatures, captured as they were or under a condition of `training.conditions`; from `cache`
     when the same files went through the same preprocessing before.
 
@@ -65,7 +67,7 @@ def load(signatures: Sequence[Signature], cache: Path | None = None, condition: 
         with np.load(kept) as stored:
             packed, usable = stored["packed"], stored["usable"]
     else:
-        packed, usable = _read(signatures, condition)
+        packed, usable = _read(signatures, condition, quiet=quiet)
         if kept:
             kept.parent.mkdir(parents=True, exist_ok=True)
             np.savez(kept, packed=packed, usable=usable)
@@ -80,13 +82,13 @@ def load(signatures: Sequence[Signature], cache: Path | None = None, condition: 
     )
 
 
-def _read(signatures: Sequence[Signature], condition: str | None) -> tuple[np.ndarray, np.ndarray]:
+def _read(signatures: Sequence[Signature], condition: str | None, *, quiet: bool) -> tuple[np.ndarray, np.ndarray]:
     packed = np.zeros((len(signatures), CANVAS[0], CANVAS[1] // 8), np.uint8)
     usable = np.zeros(len(signatures), bool)
     with ThreadPoolExecutor(2) as pool:
         done = pool.map(partial(_canvas, condition), (s.path for s in signatures))
         description = f"preprocessing, {condition}" if condition else "preprocessing"
-        for row, canvas in enumerate(track(done, description=description, total=len(signatures))):
+        for row, canvas in enumerate(track(done, description=description, total=len(signatures), disable=quiet)):
             if canvas is not None:
                 packed[row] = np.packbits(canvas > 0.5, axis=-1)
                 usable[row] = True

@@ -92,6 +92,7 @@ def write_bundle(run: Path, evaluation: Path, version: str, out: Path) -> Path:
         write_tower(tower, folder, _drawn_canvases())
         (folder / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
         (folder / "card.md").write_text(card(version, trained, figures), "utf-8")
+        (folder / "lineage.json").write_text(json.dumps(trained.get("lineage", {}), indent=1) + "\n", "utf-8")
         manifest = _manifest(folder, version, tower.output_shape[-1], figures["shipped"])
         (folder / "bundle.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
         shutil.move(folder, final)

@@ -3,8 +3,11 @@
     python -m training.train --data DATA --fold 0 --out runs/fold-0     a fold: 36 writers fit, 8 + 11 stay unseen
     python -m training.train --data DATA --fold none --out runs/final   all 55 writers: the tower that ships
 
-DATA holds `cedar/` (or is CEDAR itself) and may hold `cross-media-chinese/`. SageMaker sets SM_CHANNEL_TRAINING,
-SM_MODEL_DIR and passes hyperparameters as these same options.
+    python -m training.train --data sets/cedar --fold all --out runs    every fold and the final tower, one by one
+
+DATA is a training set of `training.prepare`, or a folder that holds `cedar/` (or is CEDAR itself) and may hold
+`cross-media-chinese/`. SageMaker sets SM_CHANNEL_TRAINING, SM_MODEL_DIR and passes hyperparameters as these same
+options; there, checkpoints lie beside the model, and a run that a spot interruption stopped goes on from them.
 """
 
 from __future__ import annotations
@@ -22,11 +25,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from embeddings.preprocess import PREPROCESSING_VERSION
-from training import canvases, datasets, folds, synthetic
+from training import canvases, container, datasets, folds, synthetic, training_set
 from training.batches import Batches, Share
 from training.canvases import Canvases
+from training.checkpoints import Checkpoints, History
 from training.losses import AllPairsLoss
-from training.measure import distances
+from training.measure import Errors, distances, run_trials
 from training.network import build_tower, siamese
 
 TOWER, RUN = "tower.keras", "run.json"
@@ -39,12 +43,22 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         prog="python -m training.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     where = parser.add_argument_group("where")
-    where.add_argument("--data", type=Path, default=os.environ.get("SM_CHANNEL_TRAINING"), help="images")
-    where.add_argument("--out", type=Path, default=os.environ.get("SM_MODEL_DIR"), help="the trained tower goes here")
+    where.add_argument("--data", type=Path, default=container.channel(), help="training set, or images")
+    where.add_argument("--out", type=Path, default=container.model_dir(), help="the trained tower goes here")
     where.add_argument("--cache", type=Path, help="keep preprocessed canvases here between runs")
-    where.add_argument("--checkpoints", type=Path, help="resume from and save to this folder after every epoch")
+    where.add_argument(
+        "--checkpoints",
+        type=Path,
+        default=container.checkpoint_dir(),
+        help="resume from and save to this folder after every epoch",
+    )
+    where.add_argument(
+        "--model_dir", help=argparse.SUPPRESS
+    )  # TensorFlow's container may add it; SM_MODEL_DIR counts
     what = parser.add_argument_group("what")
-    what.add_argument("--fold", default="none", choices=[*"01234", "none"], help="none = every writer is fitted")
+    what.add_argument(
+        "--fold", default="none", choices=[*"01234", "none", "all"], help="none = every writer is fitted"
+    )
     what.add_argument(
         "--forgeries", default="yes", choices=["yes", "no"], help="no = the control without any of CEDAR's"
     )
@@ -54,25 +68,72 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     how.add_argument("--steps", type=int, default=100, help="batches in an epoch")
     how.add_argument("--learning-rate", type=float, default=2e-3)
     how.add_argument("--seed", type=int, default=1)
+    how.add_argument(
+        "--patience",
+        type=int,
+        default=0,
+        help="stop after so many epochs without a better validation loss, and take the best epoch's tower; "
+        "needs a fold, whose calibration writers validate; 0 = train every epoch",
+    )
     chosen = parser.parse_args(arguments)
     if chosen.data is None or chosen.out is None:
         parser.error("--data and --out are needed (or SM_CHANNEL_TRAINING and SM_MODEL_DIR)")
     chosen.data, chosen.out = Path(chosen.data), Path(chosen.out)
+    if chosen.checkpoints:
+        chosen.checkpoints = Path(chosen.checkpoints)
+    if chosen.patience and chosen.fold == "none":
+        parser.error("--patience needs a --fold: with none, nobody is held out to validate on")
     return chosen
 
 
 def collections(chosen: argparse.Namespace) -> list[Share]:
     """What is fitted, as shares of every batch: CEDAR, then what is at hand for breadth."""
+    if training_set.is_training_set(chosen.data):
+        return prepared_collections(training_set.load(chosen.data), chosen)
     cedar = fitted_cedar(chosen)
     shares = [Share(cedar, owners=8, genuine=3, forged=3)]
     broad = chosen.data / "cross-media-chinese"
     if broad.is_dir():
         names = canvases.load(datasets.cross_media(broad), chosen.cache)
         shares.append(Share(names, owners=16, genuine=2, forged=0, texts=2))
-    if chosen.drawn_writers:
-        drawn = synthetic.canvases(range(chosen.drawn_writers), chosen.cache)
-        shares.append(Share(drawn, owners=6, genuine=2, forged=2))
-    return shares
+    return shares + drawn_share(chosen)
+
+
+def drawn_share(chosen: argparse.Namespace) -> list[Share]:
+    """Made-up writers, where they are wanted."""
+    if not chosen.drawn_writers:
+        return []
+    return [Share(synthetic.canvases(range(chosen.drawn_writers), chosen.cache), owners=6, genuine=2, forged=2)]
+
+
+def prepared_collections(prepared: training_set.TrainingSet, chosen: argparse.Namespace) -> list[Share]:
+    """The same from a training set: whatever it holds, without the writers that its fold holds out."""
+    held_out: set[str] = set()
+    if chosen.fold != "none":
+        fold = prepared.held_out(int(chosen.fold))
+        held_out = {*fold.test, *fold.calibrate}
+    shares = []
+    for source in prepared.sources():
+        known = prepared.of(source)
+        fitted = known.where(~np.isin(known.owner, list(held_out)))
+        if chosen.forgeries == "no":
+            fitted = fitted.where(fitted.genuine)
+        if (fitted.text != fitted.owner).any():  # several people wrote the same words
+            shares.append(Share(fitted, owners=16, genuine=2, forged=0, texts=2))
+        else:
+            shares.append(Share(fitted, owners=8, genuine=3, forged=3))
+    return shares + drawn_share(chosen)
+
+
+def validation(chosen: argparse.Namespace) -> Canvases | None:
+    """The signatures of the fold's calibration writers, whom no batch shows; None where everyone is fitted."""
+    if chosen.fold == "none":
+        return None
+    if training_set.is_training_set(chosen.data):
+        prepared = training_set.load(chosen.data)
+        return prepared.canvases.only(prepared.held_out(int(chosen.fold)).calibrate)
+    root = chosen.data / "cedar" if (chosen.data / "cedar").is_dir() else chosen.data
+    return canvases.load(datasets.cedar(root), chosen.cache).only(folds.split(int(chosen.fold))[1])
 
 
 def fitted_cedar(chosen: argparse.Namespace) -> Canvases:
@@ -116,23 +177,60 @@ def embed(tower: keras.Model, pixels: np.ndarray) -> np.ndarray:
     )
 
 
-def fit(network: keras.Model, shares: list[Share], chosen: argparse.Namespace) -> list[float]:
-    """Trains in place and answers the loss of every epoch. Resumes where `--checkpoints` holds a state."""
-    network, losses = _resume(network, chosen)
+def fit(
+    network: keras.Model, shares: list[Share], chosen: argparse.Namespace, unseen: Canvases | None = None
+) -> History:
+    """Trains in place and answers the figures of every epoch. Resumes where `--checkpoints` holds a state; with
+    `--patience` it ends early, with the weights of the epoch that did best on the `unseen` writers."""
+    checkpoints = Checkpoints(chosen.checkpoints)
+    history = checkpoints.resume(network)
     batches = Batches(shares, chosen.steps, chosen.seed)
     with _progress() as progress:
         task = progress.add_task("training", total=chosen.epochs * chosen.steps, loss=float("nan"))
-        progress.update(task, completed=len(losses) * chosen.steps)
+        progress.update(task, completed=len(history) * chosen.steps)
         tick = keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda _, logs: progress.update(task, advance=1, loss=logs["loss"])
         )
-        for epoch in range(len(losses), chosen.epochs):
+        for epoch in range(len(history), chosen.epochs):
+            if out_of_patience(history, chosen.patience):
+                break
             batches.epoch = epoch
-            done = network.fit(batches, epochs=epoch + 1, initial_epoch=epoch, verbose=0, callbacks=[tick])
-            losses.append(float(done.history["loss"][0]))
-            progress.console.print(f"epoch {epoch + 1}/{chosen.epochs} loss {losses[-1]:.4f}")
-            _checkpoint(network, losses, chosen)
-    return losses
+            # Unshuffled: Keras would order the steps by a global generator, which a resumed run finds elsewhere.
+            done = network.fit(
+                batches, epochs=epoch + 1, initial_epoch=epoch, shuffle=False, verbose=0, callbacks=[tick]
+            )
+            history.append({"loss": float(done.history["loss"][0]), **validate(network, unseen)})
+            container.tell(epoch + 1, history[-1])
+            if chosen.patience and best_epoch(history) == len(history):
+                checkpoints.keep_best(network)
+            checkpoints.save(network, history)
+    if chosen.patience and checkpoints.best is not None:
+        network.set_weights(checkpoints.best)
+    return history
+
+
+def validate(network: keras.Model, unseen: Canvases | None, steps: int = 10) -> dict[str, float]:
+    """The loss on fixed, unchanged batches of unseen writers, and their error rates; {} without any."""
+    if unseen is None:
+        return {}
+    batches = Batches([Share(unseen, owners=8, genuine=3, forged=3)], steps, seed=0, augment=False)
+    found = {"val_loss": float(network.evaluate(batches, verbose=0))}
+    errors = Errors(run_trials(embed(network.get_layer("tower"), unseen.pixels), unseen.owner, unseen.genuine))
+    if not unseen.genuine.all():
+        found["val_skilled_eer"] = float(errors.eer("skilled"))
+    if len(set(unseen.owner.tolist())) > 1:
+        found["val_random_eer"] = float(errors.eer("random"))
+    return found
+
+
+def best_epoch(history: History) -> int:
+    """Counted from one; the first of equals."""
+    losses = [figures["val_loss"] for figures in history]
+    return 1 + losses.index(min(losses))
+
+
+def out_of_patience(history: History, patience: int) -> bool:
+    return bool(patience and history and len(history) - best_epoch(history) >= patience)
 
 
 def compiled(network: keras.Model, chosen: argparse.Namespace, *, same_text: bool) -> keras.Model:
@@ -148,30 +246,60 @@ def compiled(network: keras.Model, chosen: argparse.Namespace, *, same_text: boo
 
 
 def main(arguments: list[str] | None = None) -> Path:
-    """Trains and writes `tower.keras` and `run.json`; answers the folder."""
-    chosen = options(arguments)
-    keras.utils.set_random_seed(chosen.seed)
-    shares = collections(chosen)
-    network = prepare(shares)
-    compiled(network, chosen, same_text=any(share.texts for share in shares))
-    losses = fit(network, shares, chosen)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    network.get_layer("tower").save(chosen.out / TOWER)
-    (chosen.out / RUN).write_text(json.dumps(_record(network, shares, losses, chosen), indent=1) + "\n", "utf-8")
-    console.print(f"tower in {chosen.out}, loss {losses[0]:.3f} -> {losses[-1]:.3f}")
+    """Trains and writes `tower.keras` and `run.json`, with `--fold all` into a folder each; answers the folder."""
+    with container.reported():
+        container.check_image()
+        chosen = options(arguments)
+        for one in each_fold(chosen):
+            train(one)
+        container.seal(chosen.out)
     return chosen.out
 
 
-def _record(network: keras.Model, shares: list[Share], losses: list[float], chosen: argparse.Namespace) -> dict:
+def each_fold(chosen: argparse.Namespace) -> list[argparse.Namespace]:
+    """What is trained: one run, or with `--fold all` the five folds and the final tower."""
+    if chosen.fold != "all":
+        return [chosen]
+    runs = []
+    for fold in [*"01234", "none"]:
+        name = "final" if fold == "none" else f"fold-{fold}"
+        changes = {"fold": fold, "out": chosen.out / name, "patience": 0 if fold == "none" else chosen.patience}
+        if chosen.checkpoints:
+            changes["checkpoints"] = chosen.checkpoints / name
+        runs.append(argparse.Namespace(**{**vars(chosen), **changes}))
+    return runs
+
+
+def train(chosen: argparse.Namespace) -> None:
+    """One tower from data to file."""
+    keras.utils.set_random_seed(chosen.seed)
+    container.repeatable()
+    shares = collections(chosen)
+    with container.every_gpu():
+        network = prepare(shares)
+        compiled(network, chosen, same_text=any(share.texts for share in shares))
+    history = fit(network, shares, chosen, validation(chosen))
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    network.get_layer("tower").save(chosen.out / TOWER)
+    (chosen.out / RUN).write_text(json.dumps(_record(network, shares, history, chosen), indent=1) + "\n", "utf-8")
+    console.print(f"tower in {chosen.out}, loss {history[0]['loss']:.3f} -> {history[-1]['loss']:.3f}")
+
+
+def _record(network: keras.Model, shares: list[Share], history: History, chosen: argparse.Namespace) -> dict:
     """What was done, beside the weights: enough to do it again."""
     recipe = {
-        name: value for name, value in vars(chosen).items() if name not in {"data", "out", "cache", "checkpoints"}
+        name: value
+        for name, value in vars(chosen).items()
+        if name not in {"data", "out", "cache", "checkpoints", "model_dir"}
     }
+    known = training_set.is_training_set(chosen.data)
     return {
         "recipe": recipe,
         "preprocessing_version": PREPROCESSING_VERSION,
         "bias": float(network.get_layer("head").bias.numpy()),
-        "losses": [round(loss, 5) for loss in losses],
+        "losses": [round(figures["loss"], 5) for figures in history],
+        "history": history,
+        "lineage": container.lineage(training_set.load(chosen.data).data_hash if known else None),
         "collections": [
             {
                 "source": str(share.canvases.owner[0]).split("/")[0],
@@ -188,28 +316,6 @@ def _record(network: keras.Model, shares: list[Share], losses: list[float], chos
 
 def _as_input(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., None].astype(np.float32)
-
-
-def _checkpoint(network: keras.Model, losses: list[float], chosen: argparse.Namespace) -> None:
-    if chosen.checkpoints is None:
-        return
-    chosen.checkpoints.mkdir(parents=True, exist_ok=True)
-    fresh = chosen.checkpoints / "fresh.keras"
-    network.save(fresh)
-    fresh.replace(chosen.checkpoints / "siamese.keras")  # a killed run never leaves half a file
-    (chosen.checkpoints / "losses.json").write_text(json.dumps(losses), "utf-8")
-
-
-def _resume(network: keras.Model, chosen: argparse.Namespace) -> tuple[keras.Model, list[float]]:
-    state = chosen.checkpoints / "siamese.keras" if chosen.checkpoints else None
-    if state is None or not state.exists():
-        return network, []
-    kept = keras.models.load_model(state)
-    network.set_weights(kept.get_weights())
-    network.optimizer.build(network.trainable_variables)
-    for mine, theirs in zip(network.optimizer.variables, kept.optimizer.variables, strict=True):
-        mine.assign(theirs)
-    return network, json.loads((chosen.checkpoints / "losses.json").read_text("utf-8"))
 
 
 def _progress() -> Progress:

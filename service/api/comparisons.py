@@ -27,7 +27,7 @@ class Comparison(BaseModel):
     body=NewComparison,
     stores=False,
     returns=Comparison,
-    refusals=("no_ink",),
+    refusals=("no_ink", "tower_unavailable"),
 )
 def compare(body: NewComparison) -> Comparison:
     """Compare two signatures; nothing is stored"""

@@ -15,7 +15,12 @@ from service.models import Customer, Receipt, Specimen
 
 blueprint = APIBlueprint("customers", __name__, tag="Customers")
 
-IMAGE_REFUSALS = ("image_empty", "image_format", "no_ink")  # the documentation lists all image codes
+IMAGE_REFUSALS = (
+    "image_empty",
+    "image_format",
+    "no_ink",
+    "tower_unavailable",
+)  # the documentation lists all image codes
 
 
 class NewSpecimens(Dates):

@@ -36,7 +36,7 @@ class SearchResult(BaseModel):
     body=NewSearch,
     stores=False,
     returns=SearchResult,
-    refusals=("no_ink", "not_ready"),
+    refusals=("no_ink", "not_ready", "tower_unavailable"),
 )
 def search(body: NewSearch) -> SearchResult:
     """Search all customers for a signature"""

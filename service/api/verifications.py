@@ -114,6 +114,7 @@ class Filter(Page):
         "target_far_unavailable",
         "box_not_supported",
         "no_ink",
+        "tower_unavailable",
     ),
 )
 def verify(account_id: str, body: NewVerification) -> VerificationOut:

@@ -1,0 +1,222 @@
+"""The service with its tower on an endpoint: the same vectors, and a clear answer when there are none."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import structlog
+
+from embeddings.encoder import Encoder
+from embeddings.identity import tower_name
+from service import remote_tower
+from service.access import SCOPES
+from service.errors import Refused
+from service.product import Product
+from service.remote_tower import LARGEST_BODY, SageMakerTower
+from service.schema import migrate
+from service.settings import BadSetting, Settings
+from service.towers import open_encoder
+from tests.conftest import api_client
+from tests.support import images
+from tests.support.sagemaker import SageMaker
+from tests.support.server import free_port
+
+PATIENT = 15
+
+
+@pytest.fixture(scope="module")
+def local() -> Encoder:
+    return Encoder.load()
+
+
+@pytest.fixture
+def endpoint(sagemaker: SageMaker, local: Encoder) -> SageMaker:
+    """The shipped tower in service under its own name."""
+    bundle = local.bundle
+    variant = tower_name(bundle.model_version, bundle.tower)
+    sagemaker.serve("towers", variant, lambda canvases: local._tower.embed(canvases[..., 0]))
+    return sagemaker
+
+
+@pytest.fixture
+def remote(endpoint: SageMaker, local: Encoder) -> SageMakerTower:
+    return SageMakerTower(local.bundle, "towers", PATIENT)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        database_url=f"sqlite:///{tmp_path / 'countersign.db'}",
+        keystore_url=f"file:{tmp_path / 'keystore.json'}",
+        tower="sagemaker:towers",
+        tower_timeout_seconds=PATIENT,
+    )
+
+
+@pytest.fixture
+def client(endpoint: SageMaker, settings: Settings) -> Iterator[httpx.Client]:
+    migrate(settings.database_url)
+    product = Product.open(settings)
+    product.index.catch_up()
+    with api_client(settings, product, SCOPES) as caller:
+        yield caller
+    product.close()
+
+
+def canvases(count: int) -> np.ndarray:
+    return (np.random.default_rng(0).random((count, 128, 256)) < 0.05).astype(np.float32)
+
+
+def test_the_endpoint_gives_the_vectors_of_the_local_tower(remote: SageMakerTower, local: Encoder) -> None:
+    asked = canvases(3)
+
+    assert np.abs(remote.embed(asked) - local._tower.embed(asked)).max() < 1e-4
+
+
+def test_grey_canvases_arrive_as_they_are(remote: SageMakerTower, local: Encoder) -> None:
+    asked = np.random.default_rng(0).random((1, 128, 256)).astype(np.float32)
+
+    assert np.abs(remote.embed(asked) - local._tower.embed(asked)).max() < 1e-4
+
+
+def test_many_canvases_go_in_several_requests_and_come_back_in_order(
+    remote: SageMakerTower, endpoint: SageMaker, local: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_tower, "LARGEST_BODY", 300_000)
+    endpoint.embed = lambda asked: np.repeat(asked.sum(axis=(1, 2)), local.dimension, axis=1)
+    asked = canvases(5)
+
+    answered = remote.embed(asked)
+
+    assert np.array_equal(answered[:, 0], asked.sum(axis=(1, 2)))
+    assert len(endpoint.asked("InvokeEndpoint")) == 3
+
+
+def test_a_request_is_as_large_as_the_endpoint_takes() -> None:
+    bodies = list(remote_tower._requests(canvases(100)))
+
+    assert [count for _, count in bodies] == [47, 47, 6]
+    assert max(len(body) for body, _ in bodies) <= LARGEST_BODY
+
+
+def test_an_endpoint_may_be_named_after_its_tower(endpoint: SageMaker, local: Encoder) -> None:
+    variant = tower_name(local.bundle.model_version, local.bundle.tower)
+    endpoint.serve(f"own-{variant}", variant, lambda asked: local._tower.embed(asked[..., 0]))
+
+    assert SageMakerTower(local.bundle, "own-{version}", PATIENT).embed(canvases(1)).shape == (1, local.dimension)
+
+
+def test_an_endpoint_of_another_model_is_refused(remote: SageMakerTower, endpoint: SageMaker) -> None:
+    remote.embed(canvases(1))
+    endpoint.configs["towers"]["ProductionVariants"][0]["VariantName"] = "2-0-0-00000000"
+
+    with pytest.raises(Refused) as refusal:
+        remote.embed(canvases(1))
+    assert refusal.value.code == "tower_mismatch"
+
+
+@pytest.mark.parametrize(("more", "value"), [(1, 0.0), (0, np.nan)])
+def test_vectors_that_cannot_be_are_refused(
+    remote: SageMakerTower, endpoint: SageMaker, local: Encoder, more: int, value: float
+) -> None:
+    endpoint.embed = lambda _: np.full((1, local.dimension + more), value)
+
+    with pytest.raises(Refused) as refusal:
+        remote.embed(canvases(1))
+    assert refusal.value.code == "tower_mismatch"
+
+
+@pytest.mark.parametrize(
+    "fault", [("ThrottlingException", 400), ("ServiceUnavailable", 503), ("InternalFailure", 500)]
+)
+def test_a_passing_fault_is_tried_again(remote: SageMakerTower, endpoint: SageMaker, fault: tuple[str, int]) -> None:
+    endpoint.faults = [("InvokeEndpoint", *fault)]
+
+    assert len(remote.embed(canvases(1))) == 1
+    assert len(endpoint.asked("InvokeEndpoint")) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "advice"),
+    [
+        ("ExpiredTokenException", 403, "renew them"),
+        ("AccessDeniedException", 403, "sagemaker:InvokeEndpoint"),
+        ("ModelError", 424, "CloudWatch"),
+        ("ThrottlingException", 400, "--max-instances"),
+    ],
+)
+def test_a_lasting_fault_is_told_to_the_operator_with_the_setting_to_change(
+    remote: SageMakerTower, endpoint: SageMaker, code: str, status: int, advice: str
+) -> None:
+    endpoint.faults = [("InvokeEndpoint", code, status)] * 3
+
+    with structlog.testing.capture_logs() as logged, pytest.raises(Refused) as refusal:
+        remote.embed(canvases(1))
+    assert refusal.value.code == "tower_unavailable"
+    assert advice in logged[-1]["advice"]
+
+
+def test_a_missing_endpoint_is_told_with_its_setting(local: Encoder, endpoint: SageMaker) -> None:
+    with structlog.testing.capture_logs() as logged, pytest.raises(Refused):
+        SageMakerTower(local.bundle, "nobody", PATIENT).embed(canvases(1))
+    assert "COUNTERSIGN_TOWER" in logged[-1]["advice"]
+
+
+def test_an_endpoint_that_is_too_slow_ends_the_waiting(local: Encoder, endpoint: SageMaker) -> None:
+    slow = SageMakerTower(local.bundle, "towers", 0.1)
+    endpoint.delay = 0.4
+    with pytest.raises(Refused) as refusal:
+        slow.embed(canvases(1))
+    assert refusal.value.code == "tower_unavailable"
+
+
+def test_an_endpoint_that_cannot_be_reached_is_told(
+    local: Encoder, endpoint: SageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", f"http://127.0.0.1:{free_port()}")
+
+    with pytest.raises(Refused) as refusal:
+        SageMakerTower(local.bundle, "towers", PATIENT).embed(canvases(1))
+    assert refusal.value.code == "tower_unavailable"
+
+
+def test_the_service_enrols_and_verifies_through_the_endpoint(client: httpx.Client, endpoint: SageMaker) -> None:
+    enrolled = client.post(
+        "/v1/customers",
+        data={"customer_id": "ada", "account_id": "4711"},
+        files={"specimen": images.signature("ada")},
+    )
+    asked = {"image": images.signature("ada", 1)}
+    verified = client.post("/v1/accounts/4711/verifications", files=asked)
+
+    assert (enrolled.status_code, verified.status_code) == (201, 201)
+    assert verified.json()["signatures"][0]["customer_id"] == "ada"
+    assert len(endpoint.asked("InvokeEndpoint")) == 2
+
+
+def test_while_the_endpoint_is_away_callers_are_told_and_nothing_is_stored(
+    client: httpx.Client, endpoint: SageMaker
+) -> None:
+    endpoint.faults = [("InvokeEndpoint", "ModelError", 424)]
+    ada = {
+        "data": {"customer_id": "ada", "account_id": "4711"},
+        "files": {"specimen": images.signature("ada")},
+    }
+
+    refused = client.post("/v1/customers", **ada)
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "tower_unavailable")
+    assert client.get("/v1/customers/ada").status_code == 404
+    assert client.post("/v1/customers", **ada).status_code == 201
+
+
+def test_an_endpoint_without_a_region_stops_the_start_with_the_setting(
+    settings: Settings, endpoint: SageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+
+    with pytest.raises(BadSetting, match="set AWS_REGION"):
+        open_encoder(settings)
