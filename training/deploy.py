@@ -1,6 +1,6 @@
 """Put a bundle's tower on a SageMaker endpoint, change it without downtime, or take it away.
 
-    python -m training.deploy --bundle embeddings/bundles/1.1.0 --output s3://bank/towers --role ARN
+    python -m training.deploy --bundle embeddings/bundles/1.2.0 --output s3://bank/towers --role ARN
     python -m training.deploy ... --mode serverless --memory-mb 2048 --concurrency 10
     python -m training.deploy ... --min-instances 2 --max-instances 6       scaled by target tracking
     python -m training.deploy ... --mode async --min-instances 0 --max-instances 2
@@ -14,7 +14,7 @@ After each change the endpoint is asked for drawn signatures, and must answer wh
 
     COUNTERSIGN_BUNDLE=... COUNTERSIGN_TOWER=sagemaker:NAME python -m service serve
 
-embeds there. An asynchronous endpoint answers into S3 and is for batches only; the service refuses to wait for it.
+embeds there. An asynchronous endpoint answers into S3 and is for batches of your own; a service needs one that answers.
 """
 
 from __future__ import annotations
