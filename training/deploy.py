@@ -14,7 +14,7 @@ After each change the endpoint is asked for drawn signatures, and must answer wh
 
     COUNTERSIGN_BUNDLE=... COUNTERSIGN_TOWER=sagemaker:NAME python -m service serve
 
-embeds there. An asynchronous endpoint answers into S3 and is for batches of your own; a service needs one that answers.
+embeds there. An asynchronous endpoint answers into S3 and is for batches of your own; a service needs an answer.
 """
 
 from __future__ import annotations

@@ -72,7 +72,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     safe = parser.add_argument_group("who may see it")
     safe.add_argument("--subnet", action="append", default=[], help="run inside a VPC; may repeat")
     safe.add_argument("--security-group", action="append", default=[], help="needed with --subnet; may repeat")
-    safe.add_argument("--kms-key", help="encrypts code, volume and model; checkpoints are encrypted as their bucket is by default")
+    safe.add_argument(
+        "--kms-key", help="encrypts code, volume and model; checkpoints are encrypted as their bucket is by default"
+    )
     safe.add_argument("--isolated", action="store_true", help="no network: the image must have what the code needs")
     safe.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE", help="may repeat")
     publish = parser.add_argument_group("publishing")
