@@ -64,6 +64,14 @@ def load(folder: Path) -> Bundle:
         raise BrokenBundle(f"{folder / MANIFEST} lacks or misspells {problem}") from problem
 
 
+def version_of(folder: Path) -> str:
+    """The model version that a folder says it holds, its files unchecked; raises `BrokenBundle`."""
+    version = _read_manifest(folder).get("model_version")
+    if not isinstance(version, str) or not version:
+        raise BrokenBundle(f"{folder / MANIFEST} names no model_version")
+    return version
+
+
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))

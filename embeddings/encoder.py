@@ -23,12 +23,14 @@ BUNDLES = Path(__file__).parent / "bundles"
 
 @dataclass(frozen=True)
 class Reading:
-    """One image, read: its vector float32 (d,), its quality, its (width, height), and milliseconds by step."""
+    """One image, read: its vector float32 (d,), its quality, its (width, height), milliseconds by step, and the model
+    version that read it, for only vectors of one version may be compared."""
 
     vector: Vectors
     quality: Quality
     size: tuple[int, int]
     timings_ms: dict[str, float]
+    model_version: str
 
 
 class Encoder:
@@ -43,7 +45,7 @@ class Encoder:
     @classmethod
     def load(cls, path: str | Path | None = None) -> Self:
         """Loads the bundle in folder `path`, by default the one that ships; raises `BrokenBundle`."""
-        loaded = bundle.load(Path(path) if path is not None else _shipped_bundle())
+        loaded = bundle.load(Path(path) if path is not None else shipped_bundle())
         return cls(loaded, LiteRTTower(loaded.tower))
 
     def read(self, image: bytes) -> Reading:
@@ -53,7 +55,7 @@ class Encoder:
         vector = self._tower.embed(prepared.canvas[np.newaxis])[0]
         embed_ms = (perf_counter() - started) * 1000
         timings = {"decode": prepared.decode_ms, "preprocess": prepared.preprocess_ms, "embed": embed_ms}
-        return Reading(vector, prepared.quality, prepared.size, timings)
+        return Reading(vector, prepared.quality, prepared.size, timings, self.model_version)
 
     def embed(self, images: Sequence[bytes]) -> Vectors:
         """Encoded images (PNG, JPEG, TIFF, BMP) to vectors float32 (n, d).
@@ -86,7 +88,8 @@ def _prepared_canvas(index: int, image: bytes) -> NDArray[np.float32]:
         raise UnusableImage(index, problem.code) from problem
 
 
-def _shipped_bundle() -> Path:
+def shipped_bundle() -> Path:
+    """The folder of the bundle that ships; raises `BrokenBundle` unless there is exactly one."""
     folders = sorted(path.parent for path in BUNDLES.glob(f"*/{bundle.MANIFEST}"))
     if len(folders) != 1:
         raise bundle.BrokenBundle(f"{BUNDLES} must hold exactly one bundle, it holds {len(folders)}")

@@ -14,6 +14,7 @@ from embeddings.encoder import Encoder, Reading
 from embeddings.errors import UnusableImage
 from service import templates
 from service.accounts import Place, add_signatory
+from service.active_model import read_active
 from service.customers import Identity, get_customer, get_specimen, lookup, new_owner, seal_identity
 from service.errors import Refused
 from service.events import record
@@ -118,7 +119,11 @@ def confirm_specimen(session: Session, vault: Vault, customer_id: str, specimen_
 def _keep(
     session: Session, product: Product, customer: Customer, drawn: Sequence[Drawn], validity: Validity
 ) -> list[Specimen]:
-    known = _active_vectors(product.vault, customer, product.encoder.model_version)
+    """Raises `Overtaken` where a switch of the model came between reading the images and here: then they are read
+    again, or these specimens would have no template of the version that is active now."""
+    version, default = drawn[0].reading.model_version, product.models.default_version
+    product.models.check(read_active(session, default), version)
+    known = _active_vectors(product.vault, customer, version)
     kept = []
     for one in drawn:
         doubts = _doubts(session, product, customer, known, one.reading)
@@ -126,10 +131,12 @@ def _keep(
         session.add(specimen)
         session.flush()
         vectors = one.reading.vector[np.newaxis]
-        templates.store(session, product.vault, customer.owner, specimen, vectors)
+        embedded = templates.Embedded(specimen.id, customer.owner, specimen.status == "active", vectors)
+        templates.store(session, product.vault, version, [embedded])
         if specimen.status == "active":
             known.extend(vectors)
         kept.append(specimen)
+    product.models.check(read_active(session, default), version)  # no switch can come after this
     return kept
 
 
@@ -144,11 +151,12 @@ def _doubts(
     doubts = list(reading.quality.codes)
     if not known:
         return doubts
-    thresholds = product.encoder.bundle.thresholds
-    own = product.encoder.score(np.stack(known), reading.vector)
+    encoder = product.models.encoder_of(reading.model_version)
+    thresholds = encoder.bundle.thresholds
+    own = encoder.score(np.stack(known), reading.vector)
     if own < thresholds.reject:
         doubts.append("specimen_inconsistent")
-    other = best_other_customer(session, product, reading.vector, customer)
+    other = best_other_customer(session, product, reading, customer)
     if other is not None and other >= thresholds.accept and other > own:
         doubts.append("matches_other_customer")
     return doubts
@@ -162,7 +170,7 @@ def _new_specimen(
         customer_id=customer.id,
         status="pending" if doubts else "active",
         quality_codes=doubts,
-        model_version=product.encoder.model_version,
+        model_version=drawn.reading.model_version,
         valid_from=validity.valid_from,
         valid_to=validity.valid_to,
         created_at=datetime.now(UTC),

@@ -21,10 +21,18 @@ CODES: dict[str, Meaning] = {
     "specimen_not_found": Meaning(404, "This customer has no specimen with this id."),
     "account_not_found": Meaning(404, "No account has this id."),
     "verification_not_found": Meaning(404, "No verification has this id."),
+    "model_not_found": Meaning(
+        404, "No bundle of this model version is at hand; put its folder where the setting says."
+    ),
+    "activation_not_found": Meaning(404, "No activation has this id."),
     "method_not_allowed": Meaning(405, "This address does not answer that method."),
     "customer_exists": Meaning(409, "A customer with this id is already enrolled; add specimens to it instead."),
     "account_not_enrolled": Meaning(409, "Nobody on this account has a usable specimen yet; enrol a signatory."),
     "specimen_not_pending": Meaning(409, "Only a pending specimen can be confirmed."),
+    "activation_running": Meaning(409, "Another activation is still embedding; one at a time. Ask for its progress."),
+    "model_active": Meaning(409, "This model version is active already."),
+    "model_not_previous": Meaning(409, "A rollback goes to the version that was active before, and to no other."),
+    "model_broken": Meaning(409, "The bundle of this model version is damaged or not for this service; see the log."),
     "idempotency_mismatch": Meaning(409, "This Idempotency-Key was used for another request; use a new key."),
     "idempotency_in_progress": Meaning(
         409, "The first request with this Idempotency-Key is still running; ask again in a moment."
@@ -56,6 +64,7 @@ CODES: dict[str, Meaning] = {
     "tower_mismatch": Meaning(
         503, "The remote endpoint embeds with another model than this service scores with; an operator must mend it."
     ),
+    "model_unavailable": Meaning(503, "This host has no usable bundle of the active model version; put it there."),
     "not_ready": Meaning(503, "The service is starting or cannot reach its database; try again shortly."),
 } | {code: Meaning(422, sentence) for code, sentence in IMAGE_CODES.items()}
 

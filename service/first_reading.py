@@ -16,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 PATIENCE_SECONDS = 20
-_HEAD = struct.Struct("<4q")  # processes still to come, seq, templates, dimension
+_HEAD = struct.Struct("<4q64s")  # processes still to come, seq, templates, dimension, model version
 
 
 class Snapshot(NamedTuple):
-    """Every active template as of change `seq`: ids int64 (n,), vectors float32 (n, d)."""
+    """Every active template of one model version as of change `seq`: ids int64 (n,), vectors float32 (n, d)."""
 
     seq: int
     ids: NDArray[np.int64]
     vectors: NDArray[np.float32]
+    model_version: str
 
 
 class FirstReading:
@@ -43,8 +44,8 @@ class FirstReading:
                 self._keep(snapshot)
                 return snapshot
             if alone:
-                still, seq, templates, dimension = _HEAD.unpack(os.pread(self._file, _HEAD.size, 0))
-                snapshot_left = self._copy(seq, templates, dimension) if still else None
+                still, *head = _HEAD.unpack(os.pread(self._file, _HEAD.size, 0))
+                snapshot_left = self._copy(*head) if still else None
                 self._set_still(max(still - 1, 0))  # also where somebody died while writing
                 if snapshot_left is not None:
                     return snapshot_left
@@ -79,16 +80,17 @@ class FirstReading:
         at = _HEAD.size
         for part in (snapshot.ids, snapshot.vectors):
             at += _write(self._file, _bytes_of(part), at)
-        head = _HEAD.pack(self._others, snapshot.seq, len(snapshot.ids), snapshot.vectors.shape[1])
+        templates, dimension = snapshot.vectors.shape
+        head = _HEAD.pack(self._others, snapshot.seq, templates, dimension, snapshot.model_version.encode())
         os.pwrite(self._file, head, 0)
 
-    def _copy(self, seq: int, templates: int, dimension: int) -> Snapshot:
+    def _copy(self, seq: int, templates: int, dimension: int, model_version: bytes) -> Snapshot:
         ids = np.empty(templates, np.int64)
         vectors = np.empty((templates, dimension), np.float32)
         at = _HEAD.size
         for part in (ids, vectors):
             at += _read(self._file, _bytes_of(part), at)
-        return Snapshot(seq, ids, vectors)
+        return Snapshot(seq, ids, vectors, model_version.rstrip(b"\0").decode())
 
     def _set_still(self, processes: int) -> None:
         os.pwrite(self._file, struct.pack("<q", processes), 0)

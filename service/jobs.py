@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from service import idempotency
-from service.database import Database, conflict_insert, lock_templates
+from service.database import Database, Overtaken, conflict_insert, lock_templates
 from service.models import ChangeMark, Job, TemplateChange
 from service.settings import Settings
 
@@ -48,7 +48,7 @@ def run_due(database: Database, settings: Settings, worker: str) -> list[tuple[s
     """Does every job whose time has come and that nobody else holds; name and result of each."""
     done = []
     for name, job in RECURRING.items():
-        if not _lease(database, name, worker):
+        if not lease(database, name, worker):
             continue
         with database.writing() as session:
             result = job.run(session, settings)
@@ -57,7 +57,8 @@ def run_due(database: Database, settings: Settings, worker: str) -> list[tuple[s
     return done
 
 
-def _lease(database: Database, name: str, worker: str) -> bool:
+def lease(database: Database, name: str, worker: str, lasting: timedelta = LEASE) -> bool:
+    """Whether it is due and nobody else's."""
     now = datetime.now(UTC)
     with database.writing() as session:
         session.execute(
@@ -69,10 +70,24 @@ def _lease(database: Database, name: str, worker: str) -> bool:
         taken = session.execute(
             update(Job)
             .where(Job.name == name, Job.due_at <= now, free)
-            .values(leased_until=now + LEASE, leased_by=worker)
+            .values(leased_until=now + lasting, leased_by=worker)
             .returning(Job.name)
         )
         return taken.one_or_none() is not None
+
+
+def renew(session: Session, name: str, worker: str, lasting: timedelta) -> None:
+    """Raises `Overtaken` where the lease ran out and another worker took it: what depends on it is not written."""
+    mine = update(Job).where(Job.name == name, Job.leased_by == worker)
+    renewed = session.execute(mine.values(leased_until=datetime.now(UTC) + lasting).returning(Job.name))
+    if renewed.one_or_none() is None:
+        raise Overtaken
+
+
+def release(database: Database, name: str, worker: str) -> None:
+    with database.writing() as session:
+        mine = update(Job).where(Job.name == name, Job.leased_by == worker)
+        session.execute(mine.values(leased_until=None, leased_by=None))
 
 
 def _finish(session: Session, name: str, worker: str, every: timedelta, result: str) -> None:

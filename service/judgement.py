@@ -15,16 +15,18 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, String, bindparam, func, select
 
 from embeddings.bundle import Bundle, Thresholds
-from embeddings.encoder import Reading
+from embeddings.encoder import Encoder, Reading
 from embeddings.head import distances
+from service.active_model import active_version
 from service.dates import covers, today
 from service.errors import Refused
 from service.models import Account, Customer, Mandate, Signatory, Specimen, Template
 from service.product import Product
 from service.templates import open_vector
+from service.vault import Vault
 
 NEVER = math.nextafter(1, 2)  # no score reaches it
 
@@ -122,18 +124,24 @@ class Judgement:
     candidates: list[Best]
 
 
-def judge(connection: Connection, product: Product, account_id: str, question: Question) -> Judgement:
-    """Raises `account_not_found`, and `account_not_enrolled` where no signatory has a specimen that counts."""
+def judge(
+    connection: Connection, product: Product, account_id: str, question: Question, version: str | None = None
+) -> Judgement:
+    """By the active model version, or by `version`. Raises `account_not_found`, `account_not_enrolled` where no
+    signatory has a specimen that counts, and `Overtaken` where the image was read under another version."""
     started = perf_counter()
-    enrolled = _enrolled_on(connection, account_id, product.encoder.model_version)
+    enrolled = _enrolled_on(connection, account_id, version, product.models.default_version)
+    product.models.check(enrolled[0].model_version, question.reading.model_version)
+    encoder = product.models.encoder_of(question.reading.model_version)
     usable, obstacle = _usable_on(enrolled, question.signed_on)
-    ranking = _rank(product, usable, question.reading)
+    ranking = _rank(product.vault, encoder, usable, question.reading)
     cautions = _cautions(question, obstacle, always_refer=enrolled[0].always_refer)
-    terms = _terms(product, question.target_far, _chances(usable))
+    target_far = product.settings.target_far if question.target_far is None else question.target_far
+    terms = _terms(encoder.bundle, target_far, _chances(usable), asked=question.target_far is not None)
     verdict = decide(ranking[0].score if ranking else None, terms.thresholds, cautions)
     steps = {**question.reading.timings_ms, "locate": 0.0, "match": (perf_counter() - started) * 1000}
     timings = {**steps, "total": sum(steps.values())}
-    return _answer(product.encoder.bundle, account_id, question, terms, verdict, ranking, timings)
+    return _answer(encoder.bundle, account_id, question, terms, verdict, ranking, timings)
 
 
 def decide(score: float | None, thresholds: Thresholds, cautions: Sequence[str]) -> Verdict:
@@ -147,9 +155,13 @@ def decide(score: float | None, thresholds: Thresholds, cautions: Sequence[str])
     return Verdict("refer", list(cautions)) if cautions else Verdict("accept", ["mandate_satisfied"])
 
 
-def _enrolled_on(connection: Connection, account_id: str, model_version: str) -> Sequence[Found]:
-    """Every template that counts, with its specimen, its signatory and the mandate."""
-    found = connection.execute(_ENROLLED, {"account_id": account_id, "model_version": model_version}).all()
+def _enrolled_on(
+    connection: Connection, account_id: str, version: str | None, default_version: str
+) -> Sequence[Found]:
+    """Every template that counts, with its specimen, its signatory and the mandate. Which version is active is seen
+    in the same moment as its templates, by the same statement."""
+    values = {"account_id": account_id, "version": version, "default_version": default_version}
+    found = connection.execute(_ENROLLED, values).all()
     if not found:
         is_account = connection.scalar(select(Account.id).where(Account.account_id == account_id)) is not None
         raise Refused("account_not_enrolled" if is_account else "account_not_found")
@@ -172,6 +184,7 @@ _ENROLLED = (
         Specimen.specimen_id,
         Specimen.valid_from.label("specimen_from"),
         Specimen.valid_to.label("specimen_to"),
+        Template.model_version,
         Template.key_id,
         Template.nonce,
         Template.sealed,
@@ -187,7 +200,10 @@ _ENROLLED = (
         Mandate.superseded_at.is_(None),
         Signatory.superseded_at.is_(None),
         Specimen.status == "active",
-        Template.model_version == bindparam("model_version"),
+        Template.model_version
+        == func.coalesce(
+            bindparam("version", type_=String), active_version(bindparam("default_version", type_=String))
+        ),
     )
 )
 
@@ -201,22 +217,22 @@ def _usable_on(enrolled: Sequence[Found], day: date) -> tuple[list[Found], str |
     return usable, None if usable else "specimen_expired"
 
 
-def _rank(product: Product, usable: Sequence[Found], reading: Reading) -> list[Best]:
+def _rank(vault: Vault, encoder: Encoder, usable: Sequence[Found], reading: Reading) -> list[Best]:
     """Each signatory's score and the specimen that is nearest, best first."""
     by_person: dict[int, list[Found]] = {}
     for row in usable:
         by_person.setdefault(row.customer, []).append(row)
-    scored = [_best(product, rows, reading) for rows in by_person.values()]
+    scored = [_best(vault, encoder, rows, reading) for rows in by_person.values()]
     return sorted(scored, key=lambda best: -best.score)
 
 
-def _best(product: Product, rows: Sequence[Found], reading: Reading) -> Best:
-    vectors = np.stack([open_vector(product.vault, row.owner, row) for row in rows])
+def _best(vault: Vault, encoder: Encoder, rows: Sequence[Found], reading: Reading) -> Best:
+    vectors = np.stack([open_vector(vault, row.owner, row) for row in rows])
     row = rows[int(distances(vectors, reading.vector).argmin())]
     return Best(
         Person(row.customer, row.owner, row.identity_key_id, row.identity_nonce, row.identity_sealed),
         Reference(row.specimen, row.specimen_id),
-        product.encoder.score(vectors, reading.vector),
+        encoder.score(vectors, reading.vector),
     )
 
 
@@ -226,15 +242,13 @@ def _chances(usable: Sequence[Found]) -> Chances:
     return Chances(max(specimens.values(), default=1), max(len(specimens), 1))
 
 
-def _terms(product: Product, target_far: float | None, chances: Chances) -> Terms:
+def _terms(bundle: Bundle, target_far: float | None, chances: Chances, *, asked: bool) -> Terms:
     """The bundle's thresholds, or an accept threshold for the share of forgeries that may pass. Where such a share
     was never measured, a request for it is refused with `target_far_unavailable`, and a setting accepts nothing."""
-    bundle = product.encoder.bundle
-    target = product.settings.target_far if target_far is None else target_far
-    if target is None:
+    if target_far is None:
         return Terms(bundle.thresholds, chances)
-    accept = bundle.error_rates.threshold_for(target, *chances)
-    if accept is None and target_far is not None:
+    accept = bundle.error_rates.threshold_for(target_far, *chances)
+    if accept is None and asked:
         raise Refused("target_far_unavailable")
     accept = NEVER if accept is None else max(accept, bundle.thresholds.reject)
     return Terms(Thresholds(accept, bundle.thresholds.reject), chances)

@@ -16,3 +16,15 @@ index_templates = Gauge(
     ["model_version"],
     multiprocess_mode="liveall",
 )
+active_model = Gauge(
+    "countersign_active_model",
+    "1 for the model version that is active",
+    ["model_version"],
+    multiprocess_mode="livemostrecent",
+)
+activation_specimens = Gauge(
+    "countersign_activation_specimens",
+    "Specimens of the activation on its way: done, total, needs_reenrolment; 0 where there is none",
+    ["kind"],
+    multiprocess_mode="livemostrecent",
+)

@@ -97,7 +97,8 @@ class Customer(Sealed, Base):
 
 
 class Specimen(Sealed, Base):
-    """The seal holds the image as it was sent."""
+    """The seal holds the image as it was sent; it is empty where a policy deleted it. `model_version` read it at
+    enrolment; `needs_reenrolment` is a version that cannot read it any more."""
 
     __tablename__ = "specimens"
 
@@ -107,6 +108,7 @@ class Specimen(Sealed, Base):
     status: Mapped[str] = mapped_column(String(16))
     quality_codes: Mapped[list[str]]
     model_version: Mapped[str] = mapped_column(String(64))
+    needs_reenrolment: Mapped[str | None] = mapped_column(String(64))
     valid_from: Mapped[date | None]
     valid_to: Mapped[date | None]
     created_at: Mapped[datetime]
@@ -117,6 +119,8 @@ class Specimen(Sealed, Base):
 
     __table_args__ = (
         CheckConstraint("status IN ('active', 'pending', 'retired')", name="status"),
+        # Whose templates are missing is asked in front of everybody who writes: without a look at the images.
+        Index("ix_specimens_status", "status", "needs_reenrolment"),
         {"sqlite_autoincrement": True},
     )
 
@@ -160,6 +164,66 @@ class ChangeMark(Base):
     low_water: Mapped[int] = mapped_column(BigInteger)
 
     __table_args__ = (CheckConstraint("id = 1", name="single"),)
+
+
+class ActiveModel(Base):
+    """One row, once a switch was made: from its commit on every process on every host works with this version.
+    Without the row it is the bundle that the settings name."""
+
+    __tablename__ = "active_model"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    model_version: Mapped[str] = mapped_column(String(64))
+    previous_version: Mapped[str] = mapped_column(String(64))
+    switched_at: Mapped[datetime]
+
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+
+
+class Activation(Base):
+    """The way of a model version into service. `slot` is 1 while it is on its way and unique, so the database sees to
+    it that one is."""
+
+    __tablename__ = "activations"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    activation_id: Mapped[str] = mapped_column(String(40), unique=True)
+    model_version: Mapped[str] = mapped_column(String(64))
+    from_version: Mapped[str] = mapped_column(String(64))
+    mode: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16))
+    slot: Mapped[int | None] = mapped_column(unique=True)
+    done: Mapped[int]
+    total: Mapped[int]
+    needs_reenrolment: Mapped[int]
+    problem: Mapped[str | None] = mapped_column(String(40))
+    created_at: Mapped[datetime]
+    shadow_until: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("mode IN ('shadow', 'switch', 'rollback')", name="mode"),
+        CheckConstraint("state IN ('reembedding', 'shadowing', 'done', 'failed')", name="state"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class ShadowResult(Base):
+    """What a version in the shadow would have answered. It goes with the person whose signature it saw."""
+
+    __tablename__ = "shadow_results"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    activation_id: Mapped[int] = mapped_column(ForeignKey("activations.id", ondelete="CASCADE"))
+    verification_id: Mapped[int] = mapped_column(ForeignKey("verifications.id", ondelete="CASCADE"), index=True)
+    customer_id: Mapped[int | None] = mapped_column(ForeignKey("customers.id", ondelete="CASCADE"), index=True)
+    outcome: Mapped[str] = mapped_column(String(16))
+    score: Mapped[float | None]
+
+    __table_args__ = (
+        UniqueConstraint("activation_id", "verification_id"),
+        CheckConstraint("outcome IN ('accept', 'refer', 'reject', 'not_enrolled')", name="outcome"),
+    )
 
 
 class Account(Base):

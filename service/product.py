@@ -9,11 +9,11 @@ from embeddings.encoder import Encoder
 from embeddings.index import use_one_thread
 from service.database import Database
 from service.first_reading import FirstReading
+from service.held_models import HeldModels
 from service.keystore import BrokenKeyStore, KeyStore
 from service.models import Customer
 from service.search_index import SearchIndex, Tick
 from service.settings import Settings
-from service.towers import open_encoder
 from service.vault import Vault
 
 
@@ -22,14 +22,24 @@ class Product:
     settings: Settings
     database: Database
     vault: Vault
-    encoder: Encoder
-    index: SearchIndex
+    models: HeldModels
     tick: Tick = field(repr=False)
+
+    @property
+    def encoder(self) -> Encoder:
+        """Of the active version, as this process last heard."""
+        return self.models.encoder
+
+    @property
+    def index(self) -> SearchIndex:
+        """Of the active version, as this process last heard."""
+        return self.models.index
 
     @classmethod
     def open(cls, settings: Settings, first_reading: FirstReading | None = None) -> "Product":
-        """With a running tick, which also builds the index, beside the first requests."""
-        opened = cls._assemble(settings, first_reading)
+        """With a running tick, which also builds the index, beside the first requests. Raises `BrokenBundle` and
+        `BrokenKeyStore`."""
+        opened = cls.assemble(settings, first_reading)
         use_one_thread()
         opened.tick.start()
         return opened
@@ -37,24 +47,25 @@ class Product:
     @classmethod
     def read_ahead(cls, settings: Settings, first_reading: FirstReading) -> None:
         """Reads the templates for the processes that are starting."""
-        opened = cls._assemble(settings, first_reading)
+        opened = cls.assemble(settings, first_reading)
         opened.index.read_ahead()
         opened.database.close()
 
     @classmethod
-    def _assemble(cls, settings: Settings, first_reading: FirstReading | None) -> "Product":
+    def assemble(cls, settings: Settings, first_reading: FirstReading | None = None) -> "Product":
+        """Without a tick: as last heard then means at this moment."""
         database = Database(settings.database_url)
         try:
             vault = Vault(_open_keys(settings.keystore_url, database))
         except BrokenKeyStore:
             database.close()
             raise
-        encoder = open_encoder(settings)
-        index = SearchIndex(database, vault, encoder.model_version, encoder.dimension, first_reading)
-        return cls(settings, database, vault, encoder, index, Tick(index, settings.index_refresh_seconds))
+        models = HeldModels(settings, database, vault, first_reading)
+        return cls(settings, database, vault, models, Tick(models, settings.index_refresh_seconds))
 
     def close(self) -> None:
-        self.tick.stop()
+        if self.tick.is_alive():
+            self.tick.stop()
         self.database.close()
 
 

@@ -7,6 +7,7 @@ the retained changes is built again from the rows.
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import structlog
@@ -70,6 +71,10 @@ class SearchIndex:
         ids, found = self._index.search(query, limit)
         return [Neighbour(int(vector_id), float(d)) for vector_id, d in zip(ids, found, strict=True)]
 
+    def let_go(self) -> None:
+        """Its memory goes with the object; what it counted would stay."""
+        metrics.index_templates.labels(self._model_version).set(0)
+
     def catch_up(self) -> None:
         """Applies every change committed before the call."""
         with self._catching_up, self._database.reading() as session:
@@ -85,7 +90,7 @@ class SearchIndex:
         if self._first_reading is not None:
             with self._database.reading() as session:
                 _, latest = _marks(session)
-                self._first_reading.take(lambda: Snapshot(latest, *self._read(session, None)))
+                self._first_reading.take(lambda: self._snapshot(session, latest))
 
     def _apply_changes(self, session: Session, latest: int) -> None:
         touched = set(
@@ -103,17 +108,19 @@ class SearchIndex:
 
     def _rebuild(self, session: Session, latest: int) -> None:
         """Fills a new index beside the old one, which goes on answering until then."""
-
-        def read() -> Snapshot:
-            return Snapshot(latest, *self._read(session, None))
-
-        first = None if self.is_loaded else self._first_reading
-        snapshot = first.take(read) if first else read()
+        snapshot = None
+        if self._first_reading is not None and not self.is_loaded:
+            snapshot = self._first_reading.take(lambda: self._snapshot(session, latest))
+        if snapshot is None or snapshot.model_version != self._model_version:  # a switch during the start
+            snapshot = self._snapshot(session, latest)
         index = Index(self._dimension)
         index.apply([], snapshot.ids, snapshot.vectors)
         self._index, self._applied = index, snapshot.seq
         self._loaded.set()
         log.info("index_built", model_version=self._model_version, templates=len(index), seq=self._applied)
+
+    def _snapshot(self, session: Session, latest: int) -> Snapshot:
+        return Snapshot(latest, *self._read(session, None), self._model_version)
 
     def _read(self, session: Session, vector_ids: set[int] | None) -> tuple[NDArray[np.int64], Vectors]:
         rows = self._count(session) if vector_ids is None else len(vector_ids)
@@ -154,19 +161,23 @@ def _chunks(session: Session, model_version: str, vector_ids: set[int] | None) -
         yield session.execute(wanted.where(Template.vector_id.in_(some[start : start + ROWS_AT_A_TIME]))).all()
 
 
+class CatchesUp(Protocol):
+    def catch_up(self) -> None: ...
+
+
 class Tick(threading.Thread):
     """Catches up once a second, so that a leaver is gone from a process that nobody searches in."""
 
-    def __init__(self, index: SearchIndex, seconds: float) -> None:
+    def __init__(self, follower: CatchesUp, seconds: float) -> None:
         super().__init__(name="index-tick", daemon=True)
-        self._index = index
+        self._follower = follower
         self._seconds = seconds
         self._stopped = threading.Event()
 
     def run(self) -> None:
         while True:
             try:
-                self._index.catch_up()
+                self._follower.catch_up()
             except Exception as problem:
                 log.warning("index_behind", problem=type(problem).__name__)
             if self._stopped.wait(self._seconds):

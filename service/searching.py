@@ -7,12 +7,15 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from embeddings.encoder import Encoder, Reading
+from service.active_model import read_active
 from service.dates import is_valid, today
 from service.errors import Refused
 from service.models import Customer, Specimen, Template
 from service.product import Product
 from service.search_index import Neighbour
 from service.templates import open_vector
+from service.vault import Vault
 
 Vector = NDArray[np.float32]
 
@@ -24,32 +27,35 @@ class Hit:
     score: float
 
 
-def search(session: Session, product: Product, query: Vector, limit: int) -> list[Hit]:
-    """The best `limit` customers, one row each, best first."""
-    return _search(session, product, query, limit, excluded=None)
+def search(session: Session, product: Product, reading: Reading, limit: int) -> list[Hit]:
+    """The best `limit` customers, one row each, best first. Raises `Overtaken` where another model version is active
+    than the one that read the image: whoever was enrolled since has no template of that."""
+    product.models.check(read_active(session, product.models.default_version), reading.model_version)
+    return _search(session, product, reading, limit, excluded=None)
 
 
-def best_other_customer(session: Session, product: Product, query: Vector, customer: Customer) -> float | None:
+def best_other_customer(session: Session, product: Product, reading: Reading, customer: Customer) -> float | None:
     """The best score against anybody but this customer; None when there is nobody else."""
-    hits = _search(session, product, query, 1, excluded=customer.id)
+    hits = _search(session, product, reading, 1, excluded=customer.id)
     return hits[0].score if hits else None
 
 
-def _search(session: Session, product: Product, query: Vector, limit: int, excluded: int | None) -> list[Hit]:
-    if not product.index.is_loaded:
+def _search(session: Session, product: Product, reading: Reading, limit: int, excluded: int | None) -> list[Hit]:
+    index, encoder = product.models.index_of(reading.model_version), product.models.encoder_of(reading.model_version)
+    if not index.is_loaded:
         raise Refused("not_ready")  # the index of a starting process is being built; nobody should wait for it
     # A customer has several specimens, so the nearest templates are of fewer customers: ask for more until enough.
     wanted = limit * 4 + 16
     while True:
-        neighbours = product.index.search(query, wanted)
-        hits = _one_a_customer(session, product, neighbours, excluded)
+        neighbours = index.search(reading.vector, wanted)
+        hits = _one_a_customer(session, encoder, neighbours, excluded)
         if len(hits) >= limit or len(neighbours) < wanted:
-            return _rescored(session, product, query, hits[:limit])
+            return _rescored(session, product.vault, encoder, reading.vector, hits[:limit])
         wanted *= 4
 
 
 def _one_a_customer(
-    session: Session, product: Product, neighbours: list[Neighbour], excluded: int | None
+    session: Session, encoder: Encoder, neighbours: list[Neighbour], excluded: int | None
 ) -> list[Hit]:
     # The index may be a moment old: only what the database still holds and counts is a hit.
     rows = session.execute(
@@ -68,12 +74,12 @@ def _one_a_customer(
             continue
         specimen, customer = present[neighbour.vector_id]
         if customer.id not in hits and is_valid(specimen, today()):
-            score = product.encoder.bundle.head.score(neighbour.distance)
+            score = encoder.bundle.head.score(neighbour.distance)
             hits[customer.id] = Hit(customer, specimen, score)
     return list(hits.values())
 
 
-def _rescored(session: Session, product: Product, query: Vector, hits: list[Hit]) -> list[Hit]:
+def _rescored(session: Session, vault: Vault, encoder: Encoder, query: Vector, hits: list[Hit]) -> list[Hit]:
     """The index knows specimens one by one; a person's score comes from all of them, as in a verification."""
     rows = session.execute(
         select(Template, Specimen)
@@ -81,17 +87,17 @@ def _rescored(session: Session, product: Product, query: Vector, hits: list[Hit]
         .where(
             Specimen.customer_id.in_([hit.customer.id for hit in hits]),
             Specimen.status == "active",
-            Template.model_version == product.encoder.model_version,
+            Template.model_version == encoder.model_version,
         )
     ).all()
     owners = {hit.customer.id: hit.customer.owner for hit in hits}
     known: dict[int, list[Vector]] = {}
     for template, specimen in rows:
         if is_valid(specimen, today()):
-            vector = open_vector(product.vault, owners[specimen.customer_id], template)
+            vector = open_vector(vault, owners[specimen.customer_id], template)
             known.setdefault(specimen.customer_id, []).append(vector)
     scored = [
-        replace(hit, score=product.encoder.score(np.stack(known[hit.customer.id]), query))
+        replace(hit, score=encoder.score(np.stack(known[hit.customer.id]), query))
         for hit in hits
         if hit.customer.id in known  # else removed since the index was asked
     ]

@@ -41,6 +41,11 @@ class Settings(BaseSettings):
         description="How long one attempt at a remote tower may take; there are three, then the caller gets "
         "`tower_unavailable`.",
     )
+    models: Path | None = Field(
+        None,
+        description="Folder with further model bundles, one folder each, that may be activated without a restart; "
+        "every host needs them.",
+    )
     bind: str = Field("127.0.0.1:8080", pattern=Bind, description="Address and port of the HTTP API.")
     metrics_bind: str = Field(
         "127.0.0.1:9464", pattern=Bind, description="Address and port of `/metrics`, apart from the API."
@@ -67,6 +72,14 @@ class Settings(BaseSettings):
         24,
         gt=0,
         description="How long index changes are kept; a process that slept longer rebuilds its index.",
+    )
+    activation_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Most specimens a second that an activation embeds again; by default what one core can.",
+    )
+    shadow_hours: float = Field(
+        24, gt=0, description="How long verifications are also scored with a version that is activated as a shadow."
     )
     idempotency_hours: float = Field(24, gt=0, description="How long an `Idempotency-Key` replays its answer.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import structlog
@@ -21,22 +21,41 @@ Vectors = NDArray[np.float32]
 KIND = "template"
 
 
-def store(session: Session, vault: Vault, owner: str, specimen: Specimen, vectors: Vectors) -> None:
-    """Keeps the vectors float32 (m, d) of a flushed specimen, and announces them if they count already."""
-    for copy, vector in enumerate(np.asarray(vectors, dtype="<f4")):
-        sealed = vault.seal(owner, KIND, vector.tobytes())
-        specimen.templates.append(Template(model_version=specimen.model_version, copy=copy, **sealed._asdict()))
-    session.flush()
-    if specimen.status == "active":
-        announce(session, "add", specimen.templates)
+class Embedded(NamedTuple):
+    """A specimen's row, the person's owner id, whether the specimen counts already, and vectors float32 (m, d)."""
+
+    specimen: int
+    owner: str
+    counts: bool
+    vectors: Vectors
+
+
+def store(session: Session, vault: Vault, model_version: str, embedded: Sequence[Embedded]) -> None:
+    """Keeps vectors, and announces those that count. Until the commit no switch of the model comes in between."""
+    lock_templates(session)
+    rows, counting = [], []
+    for one in embedded:
+        for copy, vector in enumerate(np.asarray(one.vectors, dtype="<f4")):
+            sealed = vault.seal(one.owner, KIND, vector.tobytes())
+            rows.append(
+                {"specimen_id": one.specimen, "model_version": model_version, "copy": copy, **sealed._asdict()}
+            )
+            counting.append(one.counts)
+    if not rows:
+        return
+    made = session.scalars(insert(Template).returning(Template.vector_id, sort_by_parameter_order=True), rows)
+    added = [vector_id for vector_id, counts in zip(made, counting, strict=True) if counts]
+    _write_changes(session, "add", [(vector_id, model_version) for vector_id in added])
 
 
 def announce(session: Session, op: str, templates: Iterable[Template]) -> None:
     """Writes change rows; whoever calls it holds the template lock until its transaction ends."""
-    changes = [
-        {"op": op, "vector_id": row.vector_id, "model_version": row.model_version, "at": datetime.now(UTC)}
-        for row in templates
-    ]
+    _write_changes(session, op, [(row.vector_id, row.model_version) for row in templates])
+
+
+def _write_changes(session: Session, op: str, vectors: Sequence[tuple[int, str]]) -> None:
+    now = datetime.now(UTC)
+    changes = [{"op": op, "vector_id": id_, "model_version": version, "at": now} for id_, version in vectors]
     if changes:
         lock_templates(session)
         session.execute(insert(TemplateChange), changes)

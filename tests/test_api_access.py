@@ -31,6 +31,9 @@ CONTRACT = {
     ("GET", "/v1/verifications/<verification_id>"): "review",
     ("POST", "/v1/comparisons"): "verify",
     ("POST", "/v1/searches"): "search",
+    ("GET", "/v1/models"): "models",
+    ("POST", "/v1/models/<model_version>/activation"): "models",
+    ("GET", "/v1/activations/<activation_id>"): "models",
 }
 OPEN = ("/healthz", "/readyz", "/openapi.json", "/docs", "/docs/start.js", "/docs/swagger-ui.css")
 

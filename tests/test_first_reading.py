@@ -21,7 +21,7 @@ class Database:
     def read(self) -> Snapshot:
         self.readings += 1
         vectors = np.arange(self.templates * 4, dtype=np.float32).reshape(-1, 4)
-        return Snapshot(7, np.arange(self.templates, dtype=np.int64) + 10, vectors)
+        return Snapshot(7, np.arange(self.templates, dtype=np.int64) + 10, vectors, "1.0")
 
 
 @pytest.mark.parametrize("templates", [0, 1, 5000])

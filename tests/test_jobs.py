@@ -112,7 +112,7 @@ def test_the_lease_of_a_dead_worker_holds_until_it_ends_and_is_then_taken_over(
     run_due(database, settings, "dead")
     make_due(database)
     for name in JOBS:
-        assert jobs._lease(database, name, "dead")
+        assert jobs.lease(database, name, "dead")
 
     assert run_due(database, settings, "next") == []
     with database.reading() as session:

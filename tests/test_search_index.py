@@ -44,7 +44,8 @@ class Bank:
         vector = np.zeros(encoder.dimension, np.float32)
         vector[0] = number * 10 * too_far
         vector[1] = 0 if like_the_others else too_far
-        return Drawn(b"an image", Reading(vector, Quality(ok=True, codes=()), (300, 100), {}))
+        quality = Quality(ok=True, codes=())
+        return Drawn(b"an image", Reading(vector, quality, (300, 100), {}, encoder.model_version))
 
     def enrol(self, number: int, specimens: int = 1) -> None:
         drawn = [self.specimen(number)] * specimens
@@ -401,7 +402,7 @@ def test_a_search_names_only_whom_the_database_still_holds(bank: Bank, monkeypat
     assert len(bank.product.index) == 2
 
     with bank.product.database.reading() as session:
-        (hit,) = searching.search(session, bank.product, bank.query(1), 10)
+        (hit,) = searching.search(session, bank.product, bank.specimen(1).reading, 10)
 
         assert hit.customer.lookup == lookup(bank.product.vault, "c2")
 

@@ -7,6 +7,7 @@ from service.api import (
     customers,
     docs,
     health,
+    models,
     problems,
     searches,
     tracing,
@@ -36,7 +37,7 @@ def create_app(settings: Settings, product: Product | None = None) -> Flask:
     app.config["MAX_IMAGE_BYTES"] = settings.max_image_mb * 2**20
     app.config["MAX_FORM_PARTS"] = 128  # more than 100 account ids, 10 images and the single fields
     app.extensions[PRODUCT] = product
-    for module in (customers, accounts, verifications, comparisons, searches):
+    for module in (customers, accounts, verifications, comparisons, searches, models):
         app.register_blueprint(module.blueprint, url_prefix="/v1")
     for module in (health, docs):
         app.register_blueprint(module.blueprint)

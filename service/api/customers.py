@@ -38,7 +38,10 @@ class NewCustomer(NewSpecimens):
 
 class Quality(BaseModel):
     ok: bool
-    codes: list[str]
+    codes: list[str] = Field(
+        description="What is doubtful about it; `needs_reenrolment` where the active model version has no template "
+        "of it and its image is gone or unreadable: it does not count."
+    )
 
 
 class SpecimenOut(BaseModel):
@@ -47,7 +50,7 @@ class SpecimenOut(BaseModel):
     valid_from: date | None
     valid_to: date | None
     quality: Quality
-    model_version: str
+    model_version: str = Field(description="The version that read it at enrolment.")
     created_at: datetime
 
 
@@ -202,7 +205,10 @@ def show_customer(customer: Customer) -> CustomerOut:
 
 
 def show_specimen(specimen: Specimen) -> SpecimenOut:
-    quality = Quality(ok=not specimen.quality_codes, codes=specimen.quality_codes)
+    codes = list(specimen.quality_codes)
+    if specimen.needs_reenrolment == product().models.active_version:
+        codes.append("needs_reenrolment")
+    quality = Quality(ok=not codes, codes=codes)
     return SpecimenOut(
         specimen_id=specimen.specimen_id,
         status=specimen.status,

@@ -133,6 +133,7 @@ class _Work:
         self._status = status
         self._inputs = inputs
 
+    @_again_when_overtaken
     def read(self) -> Response:
         with product().database.reading() as g.session:
             return self._answer()

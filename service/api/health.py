@@ -27,7 +27,7 @@ def healthz() -> Health:
 def readyz() -> Health | Response:
     """This process can do its work: database, schema, model and index are there"""
     opened = current_app.extensions[PRODUCT]
-    if opened is None or not opened.index.is_loaded:
+    if opened is None or not opened.models.is_ready():
         raise Refused("not_ready")
     try:
         ready = is_current(opened.database)

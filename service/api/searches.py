@@ -41,10 +41,10 @@ class SearchResult(BaseModel):
 def search(body: NewSearch) -> SearchResult:
     """Search all customers for a signature"""
     try:
-        query = product().encoder.embed([body.image])[0]
+        reading = product().encoder.read(body.image)
     except UnusableImage as problem:
         raise Refused(problem.code, errors=[{"field": "image", "problem": problem.code}]) from problem
-    hits = searching.search(session(), product(), query, body.limit)
+    hits = searching.search(session(), product(), reading, body.limit)
     names(*(hit.customer.owner for hit in hits))
     items = [
         HitOut(
@@ -54,4 +54,4 @@ def search(body: NewSearch) -> SearchResult:
         )
         for hit in hits
     ]
-    return SearchResult(items=items, model_version=product().encoder.model_version)
+    return SearchResult(items=items, model_version=reading.model_version)

@@ -1,8 +1,10 @@
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Literal
 
 from apiflask import APIBlueprint
+from flask import Response, after_this_request
 from pydantic import BaseModel, Field, StringConstraints
 
 from embeddings.errors import UnusableImage
@@ -16,6 +18,7 @@ from service.dates import today
 from service.errors import Refused
 from service.judgement import Best, Judgement, Question, Signature
 from service.models import Match, Verification
+from service.shadowing import score_in_shadow
 
 blueprint = APIBlueprint("verifications", __name__, tag="Verifications")
 
@@ -123,6 +126,7 @@ def verify(account_id: str, body: NewVerification) -> VerificationOut:
     question = _read(body)
     made = verification.verify_signature(session(), product(), account_id, question, actor=caller().key_id)
     metrics.verifications.labels(made.outcome).inc()
+    _score_in_shadow(account_id, body, question, made)
     return show_verification(made)
 
 
@@ -146,6 +150,19 @@ def list_verifications(query: Filter) -> VerificationPage:
 def get_verification(verification_id: str) -> VerificationOut:
     """Show one verification"""
     return show_verification(verification.get_verification(session(), verification_id))
+
+
+def _score_in_shadow(account_id: str, body: NewVerification, question: Question, made: Judgement) -> None:
+    """Once the answer has gone: the caller does not wait for it."""
+    opened = product()
+    if opened.models.shadow is None:
+        return
+    score = partial(score_in_shadow, opened, account_id, body.image, question, made.verification_id)
+
+    @after_this_request
+    def score_afterwards(response: Response) -> Response:
+        response.call_on_close(score)
+        return response
 
 
 def _refuse_unsupported(body: NewVerification) -> None:
