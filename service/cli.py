@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -100,6 +101,25 @@ def worker() -> None:
 
 
 @main.command()
+def models() -> None:
+    """List model versions: which is active, and how many specimens each can judge."""
+    from service.cli_models import show_models
+
+    show_models(_settings())
+
+
+@main.command()
+@click.argument("version")
+@click.option("--mode", type=click.Choice(["shadow", "switch", "rollback"]), required=True)
+@click.option("--follow/--no-follow", default=True, help="Show the progress until the end; Ctrl-C stops only that.")
+def activate(version: str, mode: Literal["shadow", "switch", "rollback"], follow: bool) -> None:
+    """Bring a model version into service; a running worker does it."""
+    from service.cli_models import activate as start
+
+    start(_settings(), version, mode, follow=follow)
+
+
+@main.command()
 @click.argument("a", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("b", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Write both images beside their score as a PNG.")
@@ -177,10 +197,13 @@ def _mendable(problem: Exception) -> str | None:
     from sqlalchemy.exc import DBAPIError
 
     from embeddings.bundle import BrokenBundle
+    from service.errors import CODES, Refused
     from service.keystore import BrokenKeyStore
 
     if isinstance(problem, (BadSetting, BrokenBundle, BrokenKeyStore)):
         return str(problem)
+    if isinstance(problem, Refused):
+        return f"{problem.code}: {CODES[problem.code].sentence}"
     if isinstance(problem, DBAPIError):  # its own text repeats the statement with its parameters
         return f"the database does not do its work ({type(problem.orig).__name__}): is it there, and migrated?"
     return None

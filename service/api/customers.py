@@ -5,6 +5,7 @@ from apiflask import APIBlueprint
 from pydantic import BaseModel, Field
 
 from service import customers, enrolment, removal
+from service.active_model import read_active
 from service.api.body import Image
 from service.api.endpoint import caller, endpoint, names, product, session
 from service.api.fields import Dates, Identifier, Line
@@ -206,7 +207,7 @@ def show_customer(customer: Customer) -> CustomerOut:
 
 def show_specimen(specimen: Specimen) -> SpecimenOut:
     codes = list(specimen.quality_codes)
-    if specimen.needs_reenrolment == product().models.active_version:
+    if _needs_reenrolment(specimen):
         codes.append("needs_reenrolment")
     quality = Quality(ok=not codes, codes=codes)
     return SpecimenOut(
@@ -218,6 +219,11 @@ def show_specimen(specimen: Specimen) -> SpecimenOut:
         model_version=specimen.model_version,
         created_at=specimen.created_at,
     )
+
+
+def _needs_reenrolment(specimen: Specimen) -> bool:
+    marked = specimen.needs_reenrolment  # hardly ever, so that nobody else pays for the question
+    return marked is not None and marked == read_active(session(), product().models.default_version)
 
 
 def show_receipt(receipt: Receipt) -> ReceiptOut:

@@ -1,0 +1,78 @@
+"""Commands about model versions: which there are, and bringing one into service."""
+
+import time
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from service import activation, shadowing
+from service.activation import Mode
+from service.database import Database
+from service.models import Activation
+from service.product import Product
+from service.settings import Settings
+
+POLL_SECONDS = 0.5
+
+
+def show_models(settings: Settings) -> None:
+    product = Product.assemble(settings)
+    with product.database.reading() as session:
+        states = activation.list_models(session, product.models)
+    product.close()
+    table = Table("version", "", "at hand", "specimens", "missing", "need re-enrolment")
+    for state in states:
+        role = "active" if state.is_active else "previous" if state.is_previous else ""
+        figures = (state.specimens, state.missing, state.needs_reenrolment)
+        table.add_row(state.model_version, role, "yes" if state.is_at_hand else "no", *map(str, figures))
+    Console().print(table)
+
+
+def activate(settings: Settings, version: str, mode: Mode, *, follow: bool) -> None:
+    """Raises what `activation.start` does, and `click.ClickException` where it fails."""
+    product = Product.assemble(settings)
+    try:
+        with product.database.writing() as session:
+            started = activation.start(session, product.models, version, mode, actor="operator")
+            activation_id, lost = started.activation_id, started.needs_reenrolment
+        click.echo(activation_id)
+        if lost:
+            click.echo(f"{lost} specimens need re-enrolment: their image is gone.", err=True)
+        if follow:
+            _report(product.database, _follow(product.database, activation_id))
+    finally:
+        product.close()
+
+
+def _follow(database: Database, activation_id: str) -> Activation:
+    """Until it is at its end, or scores in the shadow. Interrupting this does not interrupt the activation."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("waiting for a worker")
+        while True:
+            with database.reading() as session:
+                row = activation.get_activation(session, activation_id)
+            working = row.done > 0 or row.state != "reembedding"
+            progress.update(
+                task,
+                completed=row.done,
+                total=row.total,
+                description=f"{row.model_version} {row.state}" if working else "waiting for a worker",
+            )
+            if row.state != "reembedding":
+                return row
+            time.sleep(POLL_SECONDS)
+
+
+def _report(database: Database, row: Activation) -> None:
+    if row.state == "failed":
+        raise click.ClickException(f"the activation failed: {row.problem}")
+    if row.state == "done" and row.mode != "shadow":
+        click.echo(f"{row.model_version} is active.")
+        return
+    click.echo(f"{row.model_version} scores in the shadow until {row.shadow_until}.")
+    with database.reading() as session:
+        for change in shadowing.list_changes(session, row):
+            click.echo(f"{change.active} -> {change.shadow}: {change.verifications}")
