@@ -8,14 +8,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import enrolment, machine, reference, search, search_http, startup, verification
+from benchmarks import activation, enrolment, machine, reference, search, search_http, startup, verification
 from benchmarks.bench import FULL, QUICK, Bench
 from benchmarks.plots import draw
 from benchmarks.report import Report, markdown, show
 
-BENCHMARKS = {
-    module.NAME: module.run for module in (verification, reference, enrolment, search, search_http, startup)
-}
+MODULES = (verification, reference, enrolment, search, search_http, startup, activation)
+BENCHMARKS = {module.NAME: module.run for module in MODULES}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,7 +22,7 @@ BENCHMARKS = {
 @click.option("--only", multiple=True, metavar="NAME", type=click.Choice(list(BENCHMARKS)), help="May be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), default="runs/bench", show_default=True)
 def main(quick: bool, only: tuple[str, ...], out: Path) -> None:
-    """Measure verification, the reference way, enrolment, 1:N search and start-up, beside what was asked for.
+    """Measure verification, the reference way, enrolment, 1:N search, start-up and activation, beside what is asked.
 
     Real signatures are CEDAR's, below COUNTERSIGN_DATA. Run it on a quiet machine: other work shows in every figure.
     """

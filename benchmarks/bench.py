@@ -29,6 +29,7 @@ class Sizes:
     searches: int
     stored: int
     starts: int
+    embedded: int  # specimens that an activation embeds again
 
 
 FULL = Sizes(
@@ -42,6 +43,7 @@ FULL = Sizes(
     searches=200,
     stored=100_000,
     starts=3,
+    embedded=10_000,
 )
 QUICK = Sizes(
     seconds=3,
@@ -54,6 +56,7 @@ QUICK = Sizes(
     searches=20,
     stored=5_000,
     starts=1,
+    embedded=500,
 )
 
 

@@ -20,11 +20,14 @@ from benchmarks.child import answer_task, measure_apart
 HOST = "127.0.0.1"
 
 
-def generate(port: int, clients: int, requests: list[bytes], seconds: float | None) -> dict[str, Any]:
+def generate(
+    port: int, clients: int, requests: list[bytes], seconds: float | None, per_second: float | None = None
+) -> dict[str, Any]:
     """Answers `{statuses, milliseconds, total_ms, wall_s, cpu_s}`. Without `seconds` each request is sent once,
-    otherwise they are repeated for that long."""
+    otherwise they are repeated for that long. With `per_second` they come steadily, and each is timed from when it
+    was due, so that waiting for a free client counts."""
     encoded = [base64.b64encode(request).decode() for request in requests]
-    task = {"port": port, "clients": clients, "requests": encoded, "seconds": seconds}
+    task = {"port": port, "clients": clients, "requests": encoded, "seconds": seconds, "per_second": per_second}
     return measure_apart("benchmarks.load", task)
 
 
@@ -50,7 +53,7 @@ def _part(boundary: str, name: str, value: str | bytes) -> bytes:
 @dataclass
 class _Client(threading.Thread):
     port: int
-    requests: Iterator[bytes]
+    requests: Iterator[tuple[float, bytes]]
     deadline: float
     answers: list[tuple[float, bytes]] = field(default_factory=list)
 
@@ -63,8 +66,9 @@ class _Client(threading.Thread):
     def run(self) -> None:
         with socket.create_connection((HOST, self.port)) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for request in self.requests:  # shared by all clients: an iterator of `itertools` hands out each once
-                started = time.perf_counter()
+            for due, request in self.requests:  # shared by all clients: an iterator in C hands out each once
+                time.sleep(max(0.0, due - time.perf_counter()))
+                started = due or time.perf_counter()
                 if started > self.deadline:
                     return
                 connection.sendall(request)
@@ -88,11 +92,15 @@ def _content_length(head: bytes) -> int:
     return int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
 
 
-def measure(port: int, clients: int, requests: list[str], seconds: float | None) -> dict[str, Any]:
+def measure(
+    port: int, clients: int, requests: list[str], seconds: float | None, per_second: float | None
+) -> dict[str, Any]:
     ready = [base64.b64decode(request) for request in requests]
     shared = itertools.cycle(ready) if seconds else itertools.chain(ready)
     deadline = time.perf_counter() + seconds if seconds else float("inf")
-    threads = [_Client(port, shared, deadline) for _ in range(clients)]
+    due = itertools.count(time.perf_counter(), 1 / per_second) if per_second else itertools.repeat(0.0)
+    timed = zip(due, shared, strict=False)
+    threads = [_Client(port, timed, deadline) for _ in range(clients)]
     wall, cpu = time.perf_counter(), time.process_time()
     for thread in threads:
         thread.start()

@@ -116,7 +116,16 @@ def activate(version: str, mode: Literal["shadow", "switch", "rollback"], follow
     """Bring a model version into service; a running worker does it."""
     from service.cli_models import activate as start
 
-    start(_settings(), version, mode, follow=follow)
+    start(_settings(), version, mode, stay=follow)
+
+
+@main.command()
+@click.argument("activation_id")
+def activation(activation_id: str) -> None:
+    """Follow an activation, and show how outcomes would change where it scores in the shadow."""
+    from service.cli_models import follow
+
+    follow(_settings(), activation_id)
 
 
 @main.command()

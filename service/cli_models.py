@@ -30,7 +30,7 @@ def show_models(settings: Settings) -> None:
     Console().print(table)
 
 
-def activate(settings: Settings, version: str, mode: Mode, *, follow: bool) -> None:
+def activate(settings: Settings, version: str, mode: Mode, *, stay: bool) -> None:
     """Raises what `activation.start` does, and `click.ClickException` where it fails."""
     product = Product.assemble(settings)
     try:
@@ -40,10 +40,19 @@ def activate(settings: Settings, version: str, mode: Mode, *, follow: bool) -> N
         click.echo(activation_id)
         if lost:
             click.echo(f"{lost} specimens need re-enrolment: their image is gone.", err=True)
-        if follow:
+        if stay:
             _report(product.database, _follow(product.database, activation_id))
     finally:
         product.close()
+
+
+def follow(settings: Settings, activation_id: str) -> None:
+    """Raises `activation_not_found`, and `click.ClickException` where it fails."""
+    database = Database(settings.database_url, pool_size=1)
+    try:
+        _report(database, _follow(database, activation_id))
+    finally:
+        database.close()
 
 
 def _follow(database: Database, activation_id: str) -> Activation:
@@ -69,10 +78,11 @@ def _follow(database: Database, activation_id: str) -> Activation:
 def _report(database: Database, row: Activation) -> None:
     if row.state == "failed":
         raise click.ClickException(f"the activation failed: {row.problem}")
-    if row.state == "done" and row.mode != "shadow":
+    if row.mode != "shadow":
         click.echo(f"{row.model_version} is active.")
         return
-    click.echo(f"{row.model_version} scores in the shadow until {row.shadow_until}.")
+    ending = "has scored in the shadow" if row.state == "done" else f"scores in the shadow until {row.shadow_until}"
+    click.echo(f"{row.model_version} {ending}.")
     with database.reading() as session:
         for change in shadowing.list_changes(session, row):
             click.echo(f"{change.active} -> {change.shadow}: {change.verifications}")

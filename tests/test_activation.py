@@ -1,24 +1,28 @@
 """A model version comes into service while people enrol, leave and are verified. The other version's tower is far
 away here, so whatever mixes versions scores 0."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import func, select, update
 
 from embeddings.bundle import Thresholds
 from embeddings.encoder import Encoder
 from service import reembedding, worker
+from service.cli import main
 from service.models import Activation, Customer, Job, ShadowResult, Specimen, Template
 from service.product import Product
-from service.settings import Settings
+from service.settings import PREFIX, Settings
 from tests.support.bundles import copy_bundle, set_apart
 from tests.support.images import signature
 from tests.support.world import World, parts, wait_until
@@ -553,6 +557,72 @@ def test_a_worker_process_does_an_activation_by_itself(bank: Bank, monkeypatch: 
         finally:
             stopped.set()
         working.result(WAIT)
+
+
+@dataclass
+class Operator:
+    """At a terminal, with the settings of the bank; a worker is running."""
+
+    bank: Bank
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        values = self.bank.settings.model_dump(include={"database_url", "keystore_url", "models"})
+        environment = {PREFIX + name.upper(): str(value) for name, value in values.items()}
+        with patch("service.cli.logs.configure"), patch("service.cli_models.POLL_SECONDS", 0.02):
+            done = CliRunner().invoke(main, arguments, env=environment)
+        return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture
+def operator(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.02)
+    stopped = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(worker.work, bank.settings, stopped)
+        yield Operator(bank)
+        stopped.set()
+        working.result(WAIT)
+
+
+@ON_SQLITE
+def test_an_operator_lists_versions_activates_one_and_goes_back(operator: Operator) -> None:
+    bank = operator.bank
+    for name in ("ada", "bruno"):
+        bank.enrol(name, signature(name))
+    bank.delete_image("bruno")
+
+    status, listed, _ = operator.run("models")
+    assert status == 0
+    assert re.search(rf"{bank.old}\W+active\W+yes\W+2\W+0\W+0\b", listed)
+    assert re.search(rf"{NEW}\W+yes\W+0\W+1\W+1\b", listed)
+
+    status, printed, told = operator.run("activate", NEW, "--mode", "switch")
+    assert status == 0, told
+    assert printed.splitlines()[-1] == f"{NEW} is active."
+    assert "1 specimens need re-enrolment" in told
+    assert "1/1" in told
+
+    status, _, told = operator.run("activate", NEW, "--mode", "switch")
+    assert (status, "model_active: " in told) == (1, True)
+
+    assert operator.run("activate", bank.old, "--mode", "rollback")[0] == 0
+    assert bank.model(bank.old)["active"]
+
+
+@ON_SQLITE
+def test_an_operator_sees_how_outcomes_would_change(operator: Operator) -> None:
+    bank = operator.bank
+    bank.enrol("ada", signature("ada"), accounts=["ada"])
+
+    status, printed, _ = operator.run("activate", NEW, "--mode", "shadow", "--no-follow")
+
+    assert status == 0
+    activation_id = printed.split()[-1]
+    wait_until(lambda: bank.product.models.shadow)
+    bank.verify("ada", signature("ada"))
+    status, printed, told = operator.run("activation", activation_id)
+    assert status == 0, told
+    assert "accept -> accept: 1" in printed
 
 
 @pytest.fixture
