@@ -30,7 +30,7 @@ def run(bench: Bench) -> Report:
         report.rows.append({"database": database} | _measure(bench, database, people, shelf))
     report.targets = [target for row in report.rows for target in _targets(row)]
     report.notes = [
-        "Embedded/s: from the request to the switch, with nothing else asked; one worker, one thread.",
+        "Embedded/s: from the request to the switch, with nothing else asked; one worker, two threads.",
         f"p99: of {PER_SECOND} verifications a second, from when each was due: with no activation, and with one.",
         "Each stored specimen holds a real scan.",
     ]

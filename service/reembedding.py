@@ -5,9 +5,13 @@ left meanwhile gets no template back. What is done is in the templates themselve
 one such transaction, and the next goes on where it was.
 """
 
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -32,6 +36,8 @@ log = structlog.get_logger()
 JOB = "activation"
 LEASE = timedelta(seconds=20)
 """Renewed with every few specimens: so long nobody goes on where a worker was killed."""
+
+NICE = 10
 
 AT_A_TIME = 32
 """Others who write wait for one such transaction: some milliseconds."""
@@ -74,6 +80,9 @@ class _Turn:
         self._product = product
         self._worker = worker
         self._stopped = stopped
+        self._rate = product.settings.activation_rate
+        self._at_a_time = min(AT_A_TIME, int(self._rate or AT_A_TIME))  # a rest is shorter than the lease
+        self._rested_at = monotonic()
 
     def work(self) -> str:
         activation = _current(self._product)
@@ -83,27 +92,40 @@ class _Turn:
             encoder = self._product.models.encoder_of(activation.model_version)
         except Refused as refused:  # then this host could not serve it either, so it must not become active
             return self._fail(activation.id, refused.code)
-        while not self._stopped.is_set():
-            self._embed_all(activation.id, encoder)
-            result = self._settle(activation.id)
-            if result is not None:
-                return result
+        threads = self._product.settings.activation_threads
+        with ThreadPoolExecutor(threads, initializer=_stand_back) as pool:
+            while not self._stopped.is_set():
+                self._embed_all(activation.id, encoder, pool)
+                result = self._settle(activation.id)
+                if result is not None:
+                    return result
         return "stopped"
 
-    def _embed_all(self, activation: int, encoder: Encoder) -> None:
-        """One pass in the order of enrolment. Whoever commits behind it is found by the next pass."""
+    def _embed_all(self, activation: int, encoder: Encoder, pool: ThreadPoolExecutor) -> None:
+        """One pass in the order of enrolment. Whoever commits behind it is found by the next pass. While some are
+        written the next are read."""
+        ahead: Iterator[Read] = iter(())
+        for found in self._batches(encoder.model_version):
+            reading, ahead = ahead, pool.map(partial(_read, self._product.vault, encoder), found)
+            self._write(activation, encoder.model_version, list(reading))
+        self._write(activation, encoder.model_version, list(ahead))
+
+    def _batches(self, version: str) -> Iterator[Sequence[Any]]:
         after = 0
         while not self._stopped.is_set():
-            started = monotonic()
-            found = self._missing(encoder.model_version, after)
+            found = self._missing(version, after)
             if not found:
                 return
+            yield found
             after = found[-1].id
-            read = [_read(self._product.vault, encoder, row) for row in found]
-            with self._product.database.writing() as session:
-                self._hold(session, activation)
-                self._keep(session, activation, encoder.model_version, read)
-            self._rest(len(found), monotonic() - started)
+
+    def _write(self, activation: int, version: str, read: Sequence[Read]) -> None:
+        if not read:
+            return
+        with self._product.database.writing() as session:
+            self._hold(session, activation)
+            self._keep(session, activation, version, read)
+        self._rest(len(read))
 
     def _missing(self, version: str, after: int) -> Sequence[Any]:
         wanted = (
@@ -118,7 +140,7 @@ class _Turn:
             .join(Customer, Customer.id == Specimen.customer_id)
             .where(Specimen.id > after, is_missing(version))
             .order_by(Specimen.id)
-            .limit(AT_A_TIME)
+            .limit(self._at_a_time)
         )
         with self._product.database.asking() as connection:
             return connection.execute(wanted).all()
@@ -155,10 +177,10 @@ class _Turn:
         }
         session.execute(update(Activation).where(Activation.id == activation).values(progress))
 
-    def _rest(self, specimens: int, seconds: float) -> None:
-        rate = self._product.settings.activation_rate
-        if rate is not None:
-            self._stopped.wait(max(0.0, specimens / rate - seconds))
+    def _rest(self, specimens: int) -> None:
+        if self._rate is not None:
+            self._stopped.wait(max(0.0, specimens / self._rate - (monotonic() - self._rested_at)))
+        self._rested_at = monotonic()
 
     def _settle(self, activation_id: int) -> str | None:
         """After a pass: the switch, if nobody enrolled meanwhile and the processes had time. None: another pass."""
@@ -196,6 +218,12 @@ class _Turn:
             self._hold(session, activation_id)
             finish(session, session.get_one(Activation, activation_id), problem)
         return f"failed: {problem}"
+
+
+def _stand_back() -> None:
+    """Verifications come first where cores are scarce. Linux lowers one thread, and nobody may raise it again."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _read(vault: Vault, encoder: Encoder, row: Any) -> Read:

@@ -75,8 +75,11 @@ class Settings(BaseSettings):
     )
     activation_rate: float | None = Field(
         None,
-        gt=0,
-        description="Most specimens a second that an activation embeds again; by default what one core can.",
+        ge=1,
+        description="Most specimens a second that an activation embeds again; by default as many as it can.",
+    )
+    activation_threads: int = Field(
+        2, ge=1, le=64, description="Threads that embed during an activation, with less priority than requests have."
     )
     shadow_hours: float = Field(
         24, gt=0, description="How long verifications are also scored with a version that is activated as a shadow."

@@ -4,8 +4,6 @@ import os
 import signal
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import structlog
 from sqlalchemy import select
@@ -19,7 +17,6 @@ from service.settings import Settings
 
 log = structlog.get_logger()
 
-NICE = 10
 POLL_SECONDS = 1.0  # a rollback is urgent, and asking costs next to nothing
 
 
@@ -58,20 +55,13 @@ class Activations:
                 return
         if self._product is None:
             self._product = Product.assemble(self._settings)
-        with ThreadPoolExecutor(1, initializer=_stand_back) as thread:
-            result = thread.submit(reembedding.advance, self._product, self._worker, self._stopped).result()
+        result = reembedding.advance(self._product, self._worker, self._stopped)
         if result is not None:
             log.info("job_done", job=reembedding.JOB, result=result)
 
     def close(self) -> None:
         if self._product is not None:
             self._product.close()
-
-
-def _stand_back() -> None:
-    """Verifications come first where cores are scarce. Linux lowers one thread, and nobody may raise it again."""
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _stop_on_signals() -> threading.Event:
