@@ -56,11 +56,12 @@ def list_models(session: Session, models: HeldModels) -> list[ModelState]:
 
 
 def start(session: Session, models: HeldModels, version: str, mode: Mode, *, actor: str) -> Activation:
-    """Counts and marks whom it cannot serve; a worker does the rest. Raises `model_not_found`, `model_broken`,
-    `model_active`, `model_not_previous` and `activation_running`."""
+    """Counts and marks whom it cannot serve; a worker does the rest. The active version may be activated again while
+    specimens lack templates of it, as after an upgrade that brought another bundle. Raises `model_not_found`,
+    `model_broken`, `model_active`, `model_not_previous` and `activation_running`."""
     _require_usable(models, version)
     standing = read_standing(session, models.default_version)
-    if version == standing.active:
+    if version == standing.active and not _anyone_is_missing(session, version):
         raise Refused("model_active")
     if mode == "rollback" and version != standing.previous:
         raise Refused("model_not_previous")
@@ -136,6 +137,10 @@ def is_missing(version: str) -> ColumnElement[bool]:
     """One that can still be embedded: an activation is not at its end while there is one."""
     mark = Specimen.needs_reenrolment
     return and_(lacks(version), or_(mark.is_(None), mark != version))
+
+
+def _anyone_is_missing(session: Session, version: str) -> bool:
+    return session.scalar(select(Specimen.id).where(is_missing(version)).limit(1)) is not None
 
 
 def _marked(version: str) -> ColumnElement[bool]:

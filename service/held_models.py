@@ -22,6 +22,7 @@ from service.errors import Refused
 from service.first_reading import FirstReading
 from service.search_index import SearchIndex
 from service.settings import Settings
+from service.towers import open_encoder
 from service.vault import Vault
 
 log = structlog.get_logger()
@@ -119,7 +120,7 @@ class HeldModels:
         if folder is None:
             raise Refused("model_unavailable")
         try:
-            encoder = Encoder.load(folder)
+            encoder = open_encoder(self._settings, folder)
         except BrokenBundle as problem:
             log.error("model_broken", model_version=version, problem=str(problem))
             raise Refused("model_unavailable") from problem

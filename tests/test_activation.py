@@ -687,3 +687,22 @@ def _vectors(bank: Bank, version: str) -> set[int]:
     with bank.product.database.reading() as session:
         active = select(Template.vector_id).join(Specimen).where(Specimen.status == "active")
         return set(session.scalars(active.where(Template.model_version == version)))
+
+
+@ON_SQLITE
+def test_after_an_upgrade_that_brings_another_bundle_everybody_is_embedded_again(
+    bank: Bank, settings: Settings, shelf: Path
+) -> None:
+    customer_id, account = bank.new_id(), bank.new_id()
+    bank.enrol(customer_id, signature("ada"), accounts=[account])
+    upgraded = settings.model_copy(update={"bundle": shelf / NEW})
+    after = Bank(upgraded, Product.open(upgraded))
+    asked = {"files": parts("image", signature("ada"))}
+    assert after.api.post(f"/v1/accounts/{account}/verifications", **asked).json()["code"] == "account_not_enrolled"
+    assert after.model(NEW)["missing"] == 1
+
+    assert after.activate(NEW)["state"] == "done"
+
+    assert after.verify(account, signature("ada"))["model_version"] == NEW
+    assert after.model(NEW)["missing"] == 0
+    assert after.start(NEW, "switch").json()["code"] == "model_active"

@@ -183,8 +183,9 @@ def test_interrupting_the_following_leaves_the_job_running(tmp_path: Path, servi
     service.job_states = [("InProgress", "Training")]
     service.on_state = lambda *_: reached.set()
     arguments = [*START[:-1], "0.05", "--name", "first", "--runs", str(tmp_path)]
+    heeding = ["env", "--default-signal=INT"]  # a background shell's children inherit that Ctrl-C is ignored
     following = subprocess.Popen(
-        [sys.executable, "-m", "training.launch", *arguments], stderr=subprocess.PIPE, text=True
+        [*heeding, sys.executable, "-m", "training.launch", *arguments], stderr=subprocess.PIPE, text=True
     )
     assert reached.wait(60)
     following.send_signal(signal.SIGINT)
