@@ -116,6 +116,7 @@ def test_an_augmented_canvas_is_still_ink_on_paper(drawn: Canvases) -> None:
     assert labels.dtype == np.int32
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_on_drawn_signatures(drawn: Canvases, tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     few = ["--epochs", "3", "--steps", "4", "--checkpoints", str(tmp_path)]
@@ -148,6 +149,7 @@ def test_a_tower_that_does_not_convert_faithfully_is_refused(
         export.write_tower(export.folded(tower, 1.0), tmp_path, as_input(drawn.pixels[:2]))
 
 
+@pytest.mark.slow
 def test_train_runs_as_a_sagemaker_script(tmp_path: Path) -> None:
     from tests.test_training import draw_cedar
 
