@@ -374,7 +374,7 @@ def test_an_evaluated_model_becomes_a_bundle_with_its_lineage(tmp_path: Path, se
     (evaluation / "evaluation.json").write_bytes((SHIPPED / "evaluation.json").read_bytes())
     folder = tmp_path / "made"
     folder.mkdir()
-    build_tower(32).save(folder / "tower.keras")
+    build_tower().save(folder / "tower.keras")
     recipe = {"epochs": 1, "steps": 1, "seed": 1}
     described = {
         "recipe": recipe,
