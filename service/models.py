@@ -335,18 +335,101 @@ class Match:
 
 
 class FoundSignature(Match, Base):
-    """A signature found on the questioned image and the signatory it is assigned to."""
+    """A signature found on the questioned image and the signatory it is assigned to. The seal holds its vector, by
+    which a copy of it on a later cheque is known again; it empties itself when the person goes."""
 
     __tablename__ = "verification_signatures"
 
     position: Mapped[int]
     box: Mapped[list[Any]]
+    key_id: Mapped[str | None] = mapped_column(String(32))
+    nonce: Mapped[bytes | None] = mapped_column(LargeBinary(12))
+    sealed: Mapped[bytes | None] = mapped_column(deferred=True)
 
 
 class Candidate(Match, Base):
     """A signatory of the account and the best score against that person's specimens."""
 
     __tablename__ = "verification_candidates"
+
+
+class QuestionedImage(Sealed, Base):
+    """The image that a verification was about, for evidence; it goes with anyone whom the verification names."""
+
+    __tablename__ = "questioned_images"
+
+    verification_id: Mapped[int] = mapped_column(
+        ForeignKey("verifications.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+
+
+class Review(Base):
+    """A person looks at a referred verification. The seal holds the note, which may name people."""
+
+    __tablename__ = "reviews"
+
+    verification_id: Mapped[int] = mapped_column(
+        ForeignKey("verifications.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    claimed_by: Mapped[str] = mapped_column(String(40))
+    claimed_at: Mapped[datetime]
+    decision: Mapped[str | None] = mapped_column(String(16))
+    decided_by: Mapped[str | None] = mapped_column(String(40))
+    decided_at: Mapped[datetime | None]
+    key_id: Mapped[str | None] = mapped_column(String(32))
+    nonce: Mapped[bytes | None] = mapped_column(LargeBinary(12))
+    sealed: Mapped[bytes | None]
+
+    __table_args__ = (CheckConstraint("decision IN ('accept', 'reject')", name="decision"),)
+
+
+class Batch(Base):
+    """Many verifications asked for at once; a worker does them."""
+
+    __tablename__ = "batches"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    batch_id: Mapped[str] = mapped_column(String(40), unique=True)
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    actor: Mapped[str] = mapped_column(String(40))
+    total: Mapped[int]
+    done: Mapped[int]
+    failed: Mapped[int]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("state IN ('running', 'done')", name="state"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class BatchRow(Base):
+    """One line of a manifest. The seal holds the image until the row is done; `problem` is a code."""
+
+    __tablename__ = "batch_rows"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    fields: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))
+    problem: Mapped[str | None] = mapped_column(String(40))
+    verification_id: Mapped[int | None] = mapped_column(
+        ForeignKey("verifications.id", ondelete="SET NULL"), index=True
+    )
+    key_id: Mapped[str | None] = mapped_column(String(32))
+    nonce: Mapped[bytes | None] = mapped_column(LargeBinary(12))
+    sealed: Mapped[bytes | None] = mapped_column(deferred=True)
+
+    verification: Mapped[Verification | None] = relationship()
+
+    __table_args__ = (
+        UniqueConstraint("batch_id", "position"),
+        Index("ix_batch_rows_state", "batch_id", "state"),
+        CheckConstraint("state IN ('waiting', 'done', 'failed')", name="state"),
+        {"sqlite_autoincrement": True},
+    )
 
 
 class Event(Base):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 
-NEWEST = "0002"
+NEWEST = "0003"
 """The last migration, which a test holds to the folder: asking Alembic would cost every start its import."""
 
 
