@@ -8,7 +8,7 @@ import math
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from time import perf_counter
@@ -21,29 +21,17 @@ from embeddings.bundle import Bundle, Thresholds
 from embeddings.encoder import Encoder, Reading
 from embeddings.head import distances
 from service.active_model import active_version
-from service.dates import covers, today
+from service.dates import covers
 from service.errors import Refused
 from service.models import Account, Customer, Mandate, Signatory, Specimen, Template
 from service.product import Product
+from service.question import Question
 from service.templates import open_vector
 from service.vault import Vault
 
 NEVER = math.nextafter(1, 2)  # no score reaches it
 
 Found = Row[*tuple[Any, ...]]
-
-
-@dataclass(frozen=True)
-class Question:
-    """A questioned signature, read, and what the caller says of it."""
-
-    reading: Reading
-    box: tuple[int, int, int, int]
-    signed_on: date = field(default_factory=today)
-    amount: Decimal | None = None
-    currency: str | None = None
-    reference: str | None = None
-    target_far: float | None = None
 
 
 class Person(NamedTuple):
@@ -131,15 +119,16 @@ def judge(
     signatory has a specimen that counts, and `Overtaken` where the image was read under another version."""
     started = perf_counter()
     enrolled = _enrolled_on(connection, account_id, version, product.models.default_version)
-    product.models.check(enrolled[0].model_version, question.reading.model_version)
-    encoder = product.models.encoder_of(question.reading.model_version)
-    usable, obstacle = _usable_on(enrolled, question.signed_on)
-    ranking = _rank(product.vault, encoder, usable, question.reading)
+    product.models.check(enrolled[0].model_version, question.model_version)
+    encoder = product.models.encoder_of(question.model_version)
+    asked = question.asked
+    usable, obstacle = _usable_on(enrolled, asked.signed_on)
+    ranking = _rank(product.vault, encoder, usable, question.seen[0].reading)
     cautions = _cautions(question, obstacle, always_refer=enrolled[0].always_refer)
-    target_far = product.settings.target_far if question.target_far is None else question.target_far
-    terms = _terms(encoder.bundle, target_far, _chances(usable), asked=question.target_far is not None)
+    target_far = product.settings.target_far if asked.target_far is None else asked.target_far
+    terms = _terms(encoder.bundle, target_far, _chances(usable), asked=asked.target_far is not None)
     verdict = decide(ranking[0].score if ranking else None, terms.thresholds, cautions)
-    steps = {**question.reading.timings_ms, "locate": 0.0, "match": (perf_counter() - started) * 1000}
+    steps = {**question.timings_ms, "match": (perf_counter() - started) * 1000}
     timings = {**steps, "total": sum(steps.values())}
     return _answer(encoder.bundle, account_id, question, terms, verdict, ranking, timings)
 
@@ -256,7 +245,7 @@ def _terms(bundle: Bundle, target_far: float | None, chances: Chances, *, asked:
 
 def _cautions(question: Question, obstacle: str | None, *, always_refer: bool) -> list[str]:
     cautions = [obstacle] if obstacle else []
-    if not question.reading.quality.ok:
+    if not all(seen.reading.quality.ok for seen in question.seen):
         cautions.append("poor_quality")
     if always_refer:
         cautions.append("always_refer")
@@ -278,7 +267,7 @@ def _answer(
     return Judgement(
         verification_id=f"ver_{secrets.token_hex(12)}",
         account_id=account_id,
-        kind="signature",
+        kind=question.asked.kind,
         state="open" if verdict.outcome == "refer" else "closed",
         outcome=verdict.outcome,
         score=best.score if best else None,
@@ -287,12 +276,12 @@ def _answer(
         reasons=verdict.reasons,
         error_rates=asdict(rates),
         model_version=bundle.model_version,
-        signed_on=question.signed_on,
-        amount=question.amount,
-        currency=question.currency,
-        reference=question.reference,
+        signed_on=question.asked.signed_on,
+        amount=question.asked.amount,
+        currency=question.asked.currency,
+        reference=question.asked.reference,
         timings_ms=timings_ms,
         created_at=datetime.now(UTC),
-        signatures=[Signature(list(question.box), *(best or ()))],
+        signatures=[Signature(list(question.seen[0].box), *(best or ()))],
         candidates=ranking,
     )

@@ -4,7 +4,6 @@ They are kept apart and are in no answer. Scoring happens after the answer has g
 image: a questioned image is never stored.
 """
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import structlog
@@ -13,9 +12,10 @@ from sqlalchemy.orm import Session
 
 from service.errors import Refused
 from service.held_models import Shadow
-from service.judgement import Judgement, Question, judge
+from service.judgement import Judgement, judge
 from service.models import Activation, ShadowResult, Verification
 from service.product import Product
+from service.question import Asked, read
 
 log = structlog.get_logger()
 
@@ -31,15 +31,13 @@ class Change(NamedTuple):
     verifications: int
 
 
-def score_in_shadow(
-    product: Product, account_id: str, image: bytes, question: Question, verification_id: str
-) -> None:
+def score_in_shadow(product: Product, account_id: str, asked: Asked, verification_id: str) -> None:
     """Does nothing while no version scores in the shadow. Whatever goes wrong is logged: the answer is given."""
     shadow = product.models.shadow
     if shadow is None:
         return
     try:
-        _keep(product, shadow, verification_id, _judge(product, shadow, account_id, image, question))
+        _keep(product, shadow, verification_id, _judge(product, shadow, account_id, asked))
     except Exception as problem:
         log.warning("shadow_failed", model_version=shadow.model_version, problem=type(problem).__name__)
 
@@ -57,11 +55,11 @@ def list_changes(session: Session, activation: Activation) -> list[Change]:
     return [Change(*row) for row in rows]
 
 
-def _judge(product: Product, shadow: Shadow, account_id: str, image: bytes, question: Question) -> Judgement | None:
-    reading = product.models.encoder_of(shadow.model_version).read(image)
+def _judge(product: Product, shadow: Shadow, account_id: str, asked: Asked) -> Judgement | None:
+    question = read(product.models.encoder_of(shadow.model_version), asked)
     with product.database.asking() as connection:
         try:
-            return judge(connection, product, account_id, replace(question, reading=reading), shadow.model_version)
+            return judge(connection, product, account_id, question, shadow.model_version)
         except Refused as refused:
             if refused.code == "account_not_enrolled":
                 return None

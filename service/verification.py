@@ -9,15 +9,14 @@ from sqlalchemy.orm import Session
 from service.database import Overtaken, direct_insert, insert_rows, pipelined
 from service.errors import Refused
 from service.events import record
-from service.judgement import Best, Judgement, Question, Signature, judge
+from service.judgement import Best, Judgement, Signature, judge
 from service.models import Candidate, FoundSignature, Verification
 from service.product import Product
+from service.question import Question
 
 
-def verify_signature(
-    session: Session, product: Product, account_id: str, question: Question, *, actor: str
-) -> Judgement:
-    """Judges one signature against an account and keeps the answer in the session's transaction.
+def verify(session: Session, product: Product, account_id: str, question: Question, *, actor: str) -> Judgement:
+    """Judges a question against an account and keeps the answer in the session's transaction.
 
     The judging comes before that transaction begins. Whoever is removed in between cannot be kept as a match, for
     the rows refer to the person; then this raises `Overtaken`, and judging again no longer finds the person.
@@ -30,7 +29,7 @@ def verify_signature(
             _keep(session, judgement)
             record(
                 session,
-                "signature_verified",
+                f"{judgement.kind}_verified",
                 actor=actor,
                 subject=judgement.verification_id,
                 outcome=judgement.outcome,

@@ -5,25 +5,38 @@ from typing import Annotated, Literal
 
 from apiflask import APIBlueprint
 from flask import Response, after_this_request
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-from embeddings.errors import UnusableImage
-from service import metrics, verification
+from service import metrics, question, verification
 from service.api.body import Image
 from service.api.endpoint import caller, endpoint, names, product, session
 from service.api.fields import Day, Line, Strict
 from service.api.paging import Page, next_cursor, position
 from service.customers import open_identity, owners
 from service.dates import today
-from service.errors import Refused
-from service.judgement import Best, Judgement, Question, Signature
+from service.judgement import Best, Judgement, Signature
 from service.models import Match, Verification
+from service.question import Asked
 from service.shadowing import score_in_shadow
 
 blueprint = APIBlueprint("verifications", __name__, tag="Verifications")
 
 Shown = Match | Signature | Best
 Amount = Annotated[Decimal, Field(ge=0, max_digits=16, decimal_places=2)]
+
+
+def _box_numbers(value: object) -> object:
+    """`left,top,width,height`, as a form can write it."""
+    return value.split(",") if isinstance(value, str) else value
+
+
+Corner = Annotated[int, Field(ge=0, le=20_000)]
+Side = Annotated[int, Field(ge=1, le=20_000)]
+BoxIn = Annotated[
+    tuple[Corner, Corner, Side, Side],
+    BeforeValidator(_box_numbers),
+    WithJsonSchema({"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4}),
+]
 
 
 class NewVerification(Strict):
@@ -37,7 +50,7 @@ class NewVerification(Strict):
         None,
         description="Share of skilled forgeries that may pass on this account; the answer says at which score.",
     )
-    box: str | list[int] | None = Field(None, description="`left,top,width,height` of the signature in pixels.")
+    box: BoxIn | None = Field(None, description="`left,top,width,height` of the signature in pixels.")
 
 
 class Thresholds(BaseModel):
@@ -122,11 +135,11 @@ class Filter(Page):
 )
 def verify(account_id: str, body: NewVerification) -> VerificationOut:
     """Verify a signature against an account"""
-    _refuse_unsupported(body)
-    question = _read(body)
-    made = verification.verify_signature(session(), product(), account_id, question, actor=caller().key_id)
+    asked = _asked(body)
+    read = question.read(product().encoder, asked)
+    made = verification.verify(session(), product(), account_id, read, actor=caller().key_id)
     metrics.verifications.labels(made.outcome).inc()
-    _score_in_shadow(account_id, body, question, made)
+    _score_in_shadow(account_id, asked, made)
     return show_verification(made)
 
 
@@ -152,12 +165,12 @@ def get_verification(verification_id: str) -> VerificationOut:
     return show_verification(verification.get_verification(session(), verification_id))
 
 
-def _score_in_shadow(account_id: str, body: NewVerification, question: Question, made: Judgement) -> None:
+def _score_in_shadow(account_id: str, asked: Asked, made: Judgement) -> None:
     """Once the answer has gone: the caller does not wait for it."""
     opened = product()
     if opened.models.shadow is None:
         return
-    score = partial(score_in_shadow, opened, account_id, body.image, question, made.verification_id)
+    score = partial(score_in_shadow, opened, account_id, asked, made.verification_id)
 
     @after_this_request
     def score_afterwards(response: Response) -> Response:
@@ -165,21 +178,11 @@ def _score_in_shadow(account_id: str, body: NewVerification, question: Question,
         return response
 
 
-def _refuse_unsupported(body: NewVerification) -> None:
-    if body.kind != "signature":
-        raise Refused("kind_not_supported")
-    if body.box is not None:
-        raise Refused("box_not_supported")
-
-
-def _read(body: NewVerification) -> Question:
-    try:
-        reading = product().encoder.read(body.image)
-    except UnusableImage as problem:
-        raise Refused(problem.code, errors=[{"field": "image", "problem": problem.code}]) from problem
-    return Question(
-        reading,
-        box=(0, 0, *reading.size),
+def _asked(body: NewVerification) -> Asked:
+    return Asked(
+        image=body.image,
+        kind=body.kind,
+        box=body.box,
         signed_on=body.signed_on or today(),
         amount=body.amount,
         currency=body.currency,
