@@ -89,6 +89,17 @@ class ErrorTable:
         share = (far[after - 1] - each) / (far[after - 1] - far[after])
         return float(rows.score[after - 1] + share * (rows.score[after] - rows.score[after - 1]))
 
+    def threshold_for_frr(self, target_frr: float, references: int = 1) -> float:
+        """The highest score below which at most `target_frr` of genuine signatures lie, and never more than was
+        measured."""
+        rows = self._rows(references)
+        frr = rows.rates["frr"][0]
+        within = int(np.searchsorted(frr, target_frr, side="right"))  # so many rows reject no more than that
+        if within in (0, len(frr)):
+            return float(rows.score[0 if within == 0 else -1])
+        share = (target_frr - frr[within - 1]) / (frr[within] - frr[within - 1])
+        return float(rows.score[within - 1] + share * (rows.score[within] - rows.score[within - 1]))
+
     def _rows(self, references: int) -> _Rows:
         return self._by_references[max(count for count in self._by_references if count <= max(references, 1))]
 

@@ -57,6 +57,11 @@ class Settings(BaseSettings):
         description="Share of skilled forgeries that may be accepted on an account, by the model's measured errors; "
         "by default the model's own threshold. A request may name another.",
     )
+    policy: Path | None = Field(
+        None,
+        description="JSON file with the decision policy: thresholds and demands by amount; by default the model's "
+        "own thresholds for every amount. `docs/policy.md` has an example.",
+    )
     workers: int = Field(2, ge=1, le=256, description="Server processes; one per core is right.")
     max_request_mb: int = Field(
         32, ge=1, le=1024, description="Largest request body in MiB; more answers 413 unread."
