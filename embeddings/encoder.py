@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from embeddings import bundle
 from embeddings.bundle import Bundle
 from embeddings.errors import UnusableImage
-from embeddings.preprocess import prepare
+from embeddings.preprocess import Box, prepare
 from embeddings.quality import Quality
 from embeddings.tower import LiteRTTower, Tower
 
@@ -48,9 +48,10 @@ class Encoder:
         loaded = bundle.load(Path(path) if path is not None else shipped_bundle())
         return cls(loaded, LiteRTTower(loaded.tower))
 
-    def read(self, image: bytes) -> Reading:
-        """Embeds one image and says how good it is; raises `UnusableImage` with index 0."""
-        prepared = prepare(image)
+    def read(self, image: bytes, box: Box | None = None) -> Reading:
+        """Embeds one image, or what lies in a box (left, top, width, height in pixels) of it, and says how good it
+        is; raises `UnusableImage` with index 0."""
+        prepared = prepare(image, box)
         started = perf_counter()
         vector = self._tower.embed(prepared.canvas[np.newaxis])[0]
         embed_ms = (perf_counter() - started) * 1000

@@ -9,6 +9,7 @@ CODES: dict[str, str] = {
     "image_too_large": "The image is over 40 megapixels or 20,000 pixels on a side. Scan it at 300 dpi.",
     "image_too_small": "The image has too few pixels to hold a signature. Scan it at 200 dpi or more.",
     "image_animated": "The image holds several pages or frames. Send one of them.",
+    "box_outside": "The box does not lie within the image. It is left, top, width and height in pixels.",
     "no_ink": "There is no ink on the paper. Send an image that holds a signature.",
     "too_faint": "The ink can hardly be told from the paper. Scan it again with more contrast.",
     "too_small": "The signature has too few pixels. Scan it at 200 dpi or more.",

@@ -21,6 +21,7 @@ __all__ = ["CANVAS", "PREPROCESSING_VERSION", "Prepared", "find_ink", "normalise
 
 PREPROCESSING_VERSION = "2"  # any change that moves a pixel of a canvas needs a new one, and a new bundle
 CANVAS = (128, 256)
+Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the decoded image
 SPREAD = math.sqrt(54 * 26)  # canvas pixels; the geometric mean of both standard deviations of the ink
 LARGEST_SCALE = 4.0
 LEVEL = 0.6  # share of its lean that ink is turned back by; see `turn`
@@ -55,12 +56,15 @@ def preprocess(image: bytes) -> NDArray[np.float32]:
     return prepare(image).canvas
 
 
-def prepare(image: bytes) -> Prepared:
-    """`preprocess` with quality and timings; doubtful images pass with `quality.ok` false."""
+def prepare(image: bytes, box: Box | None = None) -> Prepared:
+    """`preprocess` with quality and timings, of the whole image or of a box in it; doubtful images pass with
+    `quality.ok` false. A box that is not within the image raises `UnusableImage` with `box_outside`."""
     start = perf_counter()
     grey = decode(image)
     decoded = perf_counter()
     size = (grey.shape[1], grey.shape[0])
+    if box is not None:
+        grey = crop(grey, box)
     grey = reduce(grey)
     ink = read_ink(grey)
     quality = assess(ink)
@@ -69,6 +73,14 @@ def prepare(image: bytes) -> Prepared:
             raise UnusableImage(0, code)
     canvas = normalise(ink.mask)
     return Prepared(canvas, quality, 1e3 * (decoded - start), 1e3 * (perf_counter() - decoded), size)
+
+
+def crop(grey: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    """Raises `UnusableImage` with `box_outside`."""
+    left, top, width, height = box
+    if min(left, top) < 0 or min(width, height) < 1 or left + width > grey.shape[1] or top + height > grey.shape[0]:
+        raise UnusableImage(0, "box_outside")
+    return grey[top : top + height, left : left + width]
 
 
 def reduce(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -55,7 +55,6 @@ CODES: dict[str, Meaning] = {
         422,
         "The active model was never measured to be so strict on an account like this; ask for a larger `target_far`.",
     ),
-    "box_not_supported": Meaning(422, "This version takes an image of the signature alone; leave `box` out."),
     "too_many_requests": Meaning(429, "Too many requests; slow down."),
     "internal_error": Meaning(500, "Something broke on our side; it was logged with this `request_id`."),
     "tower_unavailable": Meaning(

@@ -7,12 +7,11 @@ from typing import Literal, NamedTuple
 
 from embeddings.encoder import Encoder, Reading
 from embeddings.errors import UnusableImage
+from embeddings.preprocess import Box
 from service.dates import today
 from service.errors import Refused
 
 Kind = Literal["signature", "cheque"]
-Box = tuple[int, int, int, int]
-"""Left, top, width, height in pixels of the decoded image."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,10 @@ class Question:
 def read(encoder: Encoder, asked: Asked) -> Question:
     """Raises `Refused` with the image's own code, and `kind_not_supported`."""
     try:
-        if asked.kind == "cheque" or asked.box is not None:
-            raise Refused("kind_not_supported" if asked.kind == "cheque" else "box_not_supported")
-        reading = encoder.read(asked.image)
+        if asked.kind == "cheque":
+            raise Refused("kind_not_supported")
+        reading = encoder.read(asked.image, asked.box)
     except UnusableImage as problem:
         raise Refused(problem.code, errors=[{"field": "image", "problem": problem.code}]) from problem
     timings = {**reading.timings_ms, "locate": 0.0}
-    return Question(asked, [Seen((0, 0, *reading.size), reading)], encoder.model_version, timings)
+    return Question(asked, [Seen(asked.box or (0, 0, *reading.size), reading)], encoder.model_version, timings)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from service.removal import remove_specimen
-from tests.support.images import HEIGHT, WIDTH, signature
+from tests.support.images import HEIGHT, WIDTH, on_a_page, signature
 from tests.support.world import Answer, World, parts, wait_until
 
 TODAY = datetime.now(UTC).date()
@@ -297,7 +297,10 @@ def test_an_account_with_only_a_pending_specimen_is_not_enrolled(world: World) -
     [
         ({"kind": "cheque"}, "kind_not_supported"),
         ({"target_far": "0.0000001"}, "target_far_unavailable"),
-        ({"box": "0,0,10,10"}, "box_not_supported"),
+        ({"box": "0,0,100000,10"}, "invalid_field"),
+        ({"box": "0,0,20000,10"}, "box_outside"),
+        ({"box": "1,2,3"}, "invalid_field"),
+        ({"box": "here"}, "invalid_field"),
     ],
 )
 def test_what_is_not_applied_is_refused(world: World, fields: Answer, code: str) -> None:
@@ -441,3 +444,14 @@ def _somebody_waits(world: World) -> bool:
 
 def _without(answer: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if name not in names}
+
+
+def test_a_box_says_where_on_the_image_the_signature_is(world: World) -> None:
+    _, account, _ = _enrolled(world, signature("ada"))
+    page, box = on_a_page(signature("ada", variant=1), left=311, top=420)
+
+    alone = world.verify(account, signature("ada", variant=1))
+    boxed = world.verify(account, page, box=",".join(map(str, box)))
+
+    assert boxed["signatures"][0]["box"] == list(box)
+    assert boxed["score"] == pytest.approx(alone["score"], abs=1e-6)

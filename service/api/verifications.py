@@ -128,7 +128,6 @@ class Filter(Page):
         "account_not_enrolled",
         "kind_not_supported",
         "target_far_unavailable",
-        "box_not_supported",
         "no_ink",
         "tower_unavailable",
     ),

@@ -18,6 +18,15 @@ def signature(writer: object, variant: int = 0) -> bytes:
     return png(drawn)
 
 
+def on_a_page(image: bytes, left: int, top: int) -> tuple[bytes, tuple[int, int, int, int]]:
+    """PNG of a page with other ink on it beside the signature, and the box of the signature."""
+    drawn = Image.open(io.BytesIO(image))
+    page = Image.new("L", (1400, 900), 255)
+    page.paste(drawn, (left, top))
+    ImageDraw.Draw(page).rectangle((100, 100, 900, 260), outline=0, width=5)
+    return png(page), (left, top, drawn.width, drawn.height)
+
+
 def png(image: Image.Image) -> bytes:
     return _saved(image, "PNG")
 
