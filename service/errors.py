@@ -48,6 +48,12 @@ CODES: dict[str, Meaning] = {
         422, "This version knows one mandate, one signature of any signatory; `rules` must be empty."
     ),
     "limits_not_supported": Meaning(422, "This version does not apply limits per signatory; leave `limit` out."),
+    "mandate_empty": Meaning(
+        422, "A rule asks for nobody; see `errors`. No rules at all mean one signature of anyone."
+    ),
+    "mandate_contradictory": Meaning(422, "These rules cannot be meant so; see `errors` for which and why."),
+    "amount_missing": Meaning(422, "What the account's mandate asks for depends on the amount; send `amount`."),
+    "currency_missing": Meaning(422, "What the account's mandate asks for depends on the currency; send `currency`."),
     "kind_not_supported": Meaning(
         422, "This version verifies kind `signature`; lift the signature off the cheque first."
     ),
