@@ -12,6 +12,7 @@ from service.first_reading import FirstReading
 from service.held_models import HeldModels
 from service.keystore import BrokenKeyStore, KeyStore
 from service.models import Customer
+from service.policy import Policy, load_policy
 from service.search_index import SearchIndex, Tick
 from service.settings import Settings
 from service.vault import Vault
@@ -23,6 +24,7 @@ class Product:
     database: Database
     vault: Vault
     models: HeldModels
+    policy: Policy
     tick: Tick = field(repr=False)
 
     @property
@@ -37,8 +39,8 @@ class Product:
 
     @classmethod
     def open(cls, settings: Settings, first_reading: FirstReading | None = None) -> "Product":
-        """With a running tick, which also builds the index, beside the first requests. Raises `BrokenBundle` and
-        `BrokenKeyStore`."""
+        """With a running tick, which also builds the index, beside the first requests. Raises `BrokenBundle`,
+        `BrokenKeyStore` and `BadSetting`."""
         opened = cls.assemble(settings, first_reading)
         use_one_thread()
         opened.tick.start()
@@ -54,6 +56,7 @@ class Product:
     @classmethod
     def assemble(cls, settings: Settings, first_reading: FirstReading | None = None) -> "Product":
         """Without a tick: as last heard then means at this moment."""
+        policy = load_policy(settings.policy)
         database = Database(settings.database_url)
         try:
             vault = Vault(_open_keys(settings.keystore_url, database))
@@ -61,7 +64,7 @@ class Product:
             database.close()
             raise
         models = HeldModels(settings, database, vault, first_reading)
-        return cls(settings, database, vault, models, Tick(models, settings.index_refresh_seconds))
+        return cls(settings, database, vault, models, policy, Tick(models, settings.index_refresh_seconds))
 
     def close(self) -> None:
         if self.tick.is_alive():

@@ -18,6 +18,7 @@ from typing import cast
 import structlog
 from sqlalchemy.engine import make_url
 
+from service.policy import load_policy
 from service.settings import Settings
 
 log = structlog.get_logger()
@@ -31,7 +32,9 @@ SHARED = ("service.gunicorn_conf", "wsgi", "gunicorn.app.wsgiapp", "service.work
 
 
 def run(settings: Settings) -> int:
-    """Until one of them ends or a signal comes; a worker that dies is started again. The server's exit status."""
+    """Until one of them ends or a signal comes; a worker that dies is started again. The server's exit status.
+    Raises `BadSetting` where the policy is unusable, before anything is started."""
+    load_policy(settings.policy)
     importlib.import_module(SHARED[0])
     started = time.monotonic()
     reader: BaseProcess | None = _start(_read_ahead, settings)

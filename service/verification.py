@@ -6,10 +6,11 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from service.comparing import Best
 from service.database import Overtaken, direct_insert, insert_rows, pipelined
 from service.errors import Refused
 from service.events import record
-from service.judgement import Best, Judgement, Signature, judge
+from service.judgement import Judgement, Signature, judge
 from service.models import Candidate, FoundSignature, Verification
 from service.product import Product
 from service.question import Question

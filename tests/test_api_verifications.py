@@ -20,7 +20,7 @@ def test_a_verification_is_answered_as_the_contract_describes_it(world: World) -
 
     answer = world.api.post(
         f"/v1/accounts/{account}/verifications",
-        data={"amount": "1250.5", "currency": "EUR", "reference": "cheque 17", "signed_on": "2026-03-01"},
+        data={"amount": "1250.5", "currency": "EUR", "reference": "cheque 17", "signed_on": _day(-40)},
         files=parts("image", signature("ada")),
     )
 
@@ -41,7 +41,7 @@ def test_a_verification_is_answered_as_the_contract_describes_it(world: World) -
         "candidates": [match],
         "error_rates": found["error_rates"],
         "model_version": bundle.model_version,
-        "signed_on": "2026-03-01",
+        "signed_on": _day(-40),
         "amount": "1250.50",
         "currency": "EUR",
         "reference": "cheque 17",
@@ -160,14 +160,11 @@ def test_the_score_decides_between_accept_refer_and_reject(world: World) -> None
     ]
 
 
-@pytest.mark.parametrize(
-    ("signed_on", "outcome"),
-    [("2026-01-09", "refer"), ("2026-01-10", "accept"), ("2026-01-20", "accept"), ("2026-01-21", "refer")],
-)
-def test_a_specimen_counts_from_its_first_day_to_its_last(world: World, signed_on: str, outcome: str) -> None:
-    _, account, _ = _enrolled(world, signature("ada"), valid_from="2026-01-10", valid_to="2026-01-20")
+@pytest.mark.parametrize(("days", "outcome"), [(-31, "refer"), (-30, "accept"), (-20, "accept"), (-19, "refer")])
+def test_a_specimen_counts_from_its_first_day_to_its_last(world: World, days: int, outcome: str) -> None:
+    _, account, _ = _enrolled(world, signature("ada"), valid_from=_day(-30), valid_to=_day(-20))
 
-    verification = world.verify(account, signature("ada"), signed_on=signed_on)
+    verification = world.verify(account, signature("ada"), signed_on=_day(days))
 
     assert verification["outcome"] == outcome
     if outcome == "refer":
@@ -182,25 +179,45 @@ def test_a_specimen_counts_from_its_first_day_to_its_last(world: World, signed_o
 
 
 def test_an_expired_specimen_does_not_count_beside_one_that_is_valid(world: World) -> None:
-    customer_id, account, expired = _enrolled(world, signature("ada"), valid_to="2026-01-20")
+    customer_id, account, expired = _enrolled(world, signature("ada"), valid_to=_day(-20))
     with world.trusting():
         (valid,) = world.add(customer_id, signature("ada", 1))
 
-    verification = world.verify(account, signature("ada"), signed_on="2026-02-01")
+    verification = world.verify(account, signature("ada"), signed_on=_day(-10))
 
     assert verification["signatures"][0]["specimen_id"] == valid["specimen_id"] != expired
 
 
-def test_a_signatory_counts_only_on_the_days_of_the_mandate(world: World) -> None:
+def test_a_signatory_counts_from_the_first_day_in_the_mandate(world: World) -> None:
     customer_id, account, _ = _enrolled(world, signature("ada"))
-    entry = {"customer_id": customer_id, "valid_from": "2026-05-01", "valid_to": "2026-05-31"}
+    entry = {"customer_id": customer_id, "valid_from": _day(-10)}
     world.api.put(f"/v1/accounts/{account}", json={"signatories": [entry]}).raise_for_status()
 
-    before = world.verify(account, signature("ada"), signed_on="2026-04-30")
-    within = world.verify(account, signature("ada"), signed_on="2026-05-31")
+    before = world.verify(account, signature("ada"), signed_on=_day(-11))
+    within = world.verify(account, signature("ada"), signed_on=_day(-10))
 
     assert (before["outcome"], before["reasons"]) == ("refer", ["signatory_not_allowed"])
     assert within["outcome"] == "accept"
+
+
+def test_whoever_may_not_sign_any_more_may_have_written_an_earlier_day(world: World) -> None:
+    customer_id, account, _ = _enrolled(world, signature("ada"))
+    entry = {"customer_id": customer_id, "valid_to": _day(-1)}
+    world.api.put(f"/v1/accounts/{account}", json={"signatories": [entry]}).raise_for_status()
+
+    verification = world.verify(account, signature("ada"), signed_on=_day(-5))
+
+    assert verification["outcome"] == "refer"
+    assert verification["reasons"] == ["mandate_changed_since", "signatory_not_allowed"]
+
+
+@pytest.mark.parametrize(("days", "reasons"), [(-184, ["stale_dated"]), (1, ["post_dated"])])
+def test_a_day_long_ago_or_still_to_come_is_for_a_person(world: World, days: int, reasons: list[str]) -> None:
+    _, account, _ = _enrolled(world, signature("ada"))
+
+    verification = world.verify(account, signature("ada"), signed_on=_day(days))
+
+    assert (verification["outcome"], verification["reasons"]) == ("refer", reasons)
 
 
 def test_a_caller_chooses_how_many_forgeries_may_pass(world: World) -> None:
@@ -411,6 +428,11 @@ def test_verifications_and_removals_at_once_never_break(world: World) -> None:
         removed.set()
 
     assert all(result.result() == {201, 409} for result in verifying)
+
+
+def _day(days: int) -> str:
+    """So many days from now."""
+    return str(TODAY + timedelta(days))
 
 
 def _enrolled(world: World, image: bytes, **fields: str) -> tuple[str, str, str]:

@@ -12,9 +12,10 @@ from service.api.body import Image
 from service.api.endpoint import caller, endpoint, names, product, session
 from service.api.fields import Day, Line, Strict
 from service.api.paging import Page, next_cursor, position
+from service.comparing import Best
 from service.customers import open_identity, owners
 from service.dates import today
-from service.judgement import Best, Judgement, Signature
+from service.judgement import Judgement, Signature
 from service.models import Match, Verification
 from service.question import Asked
 from service.shadowing import score_in_shadow
