@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from decimal import Decimal
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, joinedload
@@ -12,10 +12,12 @@ from service.customers import lookup
 from service.database import conflict_insert
 from service.errors import Refused
 from service.events import record
+from service.mandate import Rule, Signer, write_rules
+from service.mandate_check import check
 from service.models import Account, Customer, Mandate, Signatory
 from service.vault import Vault
 
-ANYONE: list[Any] = []
+ANYONE: Sequence[Rule] = ()
 """The mandate "one signature of any signatory": no rules."""
 
 DEFAULT_GROUP = "A"
@@ -29,6 +31,7 @@ class Place:
     group: str = DEFAULT_GROUP
     valid_from: date | None = None
     valid_to: date | None = None
+    limit: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,15 @@ def put_account(
     vault: Vault,
     account_id: str,
     places: Sequence[Place],
+    rules: Sequence[Rule] = ANYONE,
     *,
     always_refer: bool,
     instructions: str | None,
     actor: str,
 ) -> tuple[AccountState, bool]:
-    """Replaces who may sign; whether the account is new. Raises `unknown_customer`."""
+    """Replaces who may sign and who must; whether the account is new. Raises `unknown_customer`, `mandate_empty` or
+    `mandate_contradictory`."""
+    check(rules, [Signer(None, place.group, place.limit, place.valid_from, place.valid_to) for place in places])
     customers = _find_customers(session, vault, [place.customer_id for place in places])
     account, is_new = _get_or_make(session, account_id)
     now = datetime.now(UTC)
@@ -56,7 +62,7 @@ def put_account(
     session.add(
         Mandate(
             account_id=account.id,
-            rules=ANYONE,
+            rules=write_rules(rules),
             always_refer=always_refer,
             instructions=instructions,
             recorded_at=now,
@@ -74,7 +80,7 @@ def add_signatory(session: Session, account_id: str, customer: Customer, place: 
     account, is_new = _get_or_make(session, account_id)
     now = datetime.now(UTC)
     if is_new:
-        session.add(Mandate(account_id=account.id, rules=ANYONE, always_refer=False, recorded_at=now))
+        session.add(Mandate(account_id=account.id, rules=write_rules(ANYONE), always_refer=False, recorded_at=now))
     session.add(_signatory(account, customer, place, now))
     session.flush()
 
@@ -166,5 +172,6 @@ def _signatory(account: Account, customer: Customer, place: Place, now: datetime
         group=place.group,
         valid_from=place.valid_from,
         valid_to=place.valid_to,
+        amount_limit=place.limit,
         recorded_at=now,
     )

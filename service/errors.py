@@ -44,10 +44,6 @@ CODES: dict[str, Meaning] = {
     "malformed_request": Meaning(400, "This is not an HTTP request that the server can read, or it is too long."),
     "invalid_field": Meaning(422, "A field is missing, unknown or has an unusable value; see `errors`."),
     "unknown_customer": Meaning(422, "A signatory names a customer who is not enrolled."),
-    "rules_not_supported": Meaning(
-        422, "This version knows one mandate, one signature of any signatory; `rules` must be empty."
-    ),
-    "limits_not_supported": Meaning(422, "This version does not apply limits per signatory; leave `limit` out."),
     "mandate_empty": Meaning(
         422, "A rule asks for nobody; see `errors`. No rules at all mean one signature of anyone."
     ),

@@ -81,6 +81,18 @@ def read_rules(stored: Sequence[Mapping[str, Any]]) -> Sequence[Rule]:
     ] or [ONE_OF_ANYONE]
 
 
+def write_rules(rules: Sequence[Rule]) -> list[dict[str, Any]]:
+    """The form that `read_rules` reads."""
+    return [
+        {
+            "currency": rule.currency,
+            "up_to": None if rule.up_to is None else f"{rule.up_to:.2f}",
+            "any_of": [dict(alternative) for alternative in rule.any_of],
+        }
+        for rule in rules
+    ]
+
+
 def require(cheque: Cheque, *mandates: Mandate) -> None:
     """Raises `amount_missing` or `currency_missing` where one of the mandates cannot do without."""
     for mandate in mandates:

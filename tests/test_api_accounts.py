@@ -94,19 +94,96 @@ def test_an_unknown_signatory_is_refused_and_nothing_is_stored(world: World) -> 
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"rules": [{"currency": "EUR", "up_to": "100.00", "any_of": [{"A": 1}]}]}, "rules_not_supported"),
-        ({"signatories": [{"customer_id": "somebody", "limit": "100.00"}]}, "limits_not_supported"),
+        ({"rules": [{"any_of": [{"A": 1}]}]}, "mandate_contradictory"),  # of nobody
+        ({"rules": [{"any_of": []}]}, "mandate_empty"),
         ({"signatories": [{"customer_id": "somebody"}, {"customer_id": "somebody"}]}, "invalid_field"),
         ({"signatories": [{"customer_id": "somebody", "group": "no group"}]}, "invalid_field"),
     ],
 )
-def test_a_mandate_that_is_not_applied_is_refused(world: World, change: Answer, code: str) -> None:
+def test_a_mandate_that_nobody_can_mean_is_refused(world: World, change: Answer, code: str) -> None:
     before = world.counts()
 
     answer = world.api.put(f"/v1/accounts/{world.new_id()}", json=change)
 
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert world.counts() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "rule"),
+    [
+        ("rules.0.any_of", {}),
+        ("rules.0.any_of.1", {"any_of": [{"A": 1}, {"mark of a group": 1}]}),
+        ("rules.0.any_of.0", {"any_of": [{"A": 1.5}]}),
+        ("rules.0.any_of.0", {"any_of": [{"A": "1"}]}),
+        ("rules.0.any_of.0", {"any_of": [{"A": True}]}),
+        ("rules.0.any_of.0", {"any_of": [["A", 1]]}),
+        ("rules.0.currency", {"any_of": [{"A": 1}], "currency": "EUX"}),
+        ("rules.0.currency", {"any_of": [{"A": 1}], "currency": "eur"}),
+        ("rules.0.up_to", {"any_of": [{"A": 1}], "up_to": "0.00"}),
+        ("rules.0.up_to", {"any_of": [{"A": 1}], "up_to": "-1"}),
+        ("rules.0.up_to", {"any_of": [{"A": 1}], "up_to": "1.001"}),
+        ("rules.0.up_to", {"any_of": [{"A": 1}], "up_to": "NaN"}),
+        ("rules.0.(unknown)", {"any_of": [{"A": 1}], "mark": "mark"}),
+    ],
+)
+def test_a_rule_that_cannot_be_read_is_refused_by_its_place_alone(world: World, field: str, rule: Answer) -> None:
+    answer = world.api.put(f"/v1/accounts/{world.new_id()}", json={"rules": [rule]})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert "mark" not in answer.text
+
+
+@pytest.mark.parametrize("limit", ["0", "-5.00", "1.001", "1e400", "EUR 5"])
+def test_a_limit_is_an_amount(world: World, limit: str) -> None:
+    entry = {"customer_id": "somebody", "limit": limit}
+
+    answer = world.api.put(f"/v1/accounts/{world.new_id()}", json={"signatories": [entry]})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
+    assert answer.json()["errors"][0]["field"] == "signatories.0.limit"
+
+
+def test_rules_groups_and_limits_are_shown_as_they_were_put(world: World) -> None:
+    ada, bruno, account = _customer(world), _customer(world), world.new_id()
+    mandate = {
+        "signatories": [
+            {"customer_id": ada, "group": "directors", "valid_from": None, "valid_to": None, "limit": None},
+            {"customer_id": bruno, "group": "staff", "valid_from": None, "valid_to": None, "limit": "5000.50"},
+        ],
+        "rules": [
+            {"currency": "EUR", "up_to": "1000.00", "any_of": [{"staff": 1}, {"directors": 1}]},
+            {"currency": None, "up_to": None, "any_of": [{"staff": 1, "directors": 1}]},
+        ],
+        "always_refer": False,
+        "instructions": None,
+    }
+
+    answer = world.api.put(f"/v1/accounts/{account}", json=mandate)
+
+    assert answer.json() == {"account_id": account, **mandate}
+    assert world.api.get(f"/v1/accounts/{account}").json() == answer.json()
+
+
+def test_amounts_are_shown_with_two_places(world: World) -> None:
+    entry = {"customer_id": _customer(world), "limit": "500"}
+    rules = [{"up_to": "1000", "any_of": [{"A": 1}]}]
+
+    shown = world.api.put(f"/v1/accounts/{world.new_id()}", json={"signatories": [entry], "rules": rules}).json()
+
+    assert (shown["signatories"][0]["limit"], shown["rules"][0]["up_to"]) == ("500.00", "1000.00")
+
+
+def test_whoever_enrols_onto_an_account_with_rules_leaves_them_as_they_are(world: World) -> None:
+    account, rules = world.new_id(), [{"currency": None, "up_to": None, "any_of": [{"A": 1}]}]
+    entries = [{"customer_id": _customer(world)}]
+    world.api.put(f"/v1/accounts/{account}", json={"signatories": entries, "rules": rules}).raise_for_status()
+
+    world.enrol(world.new_id(), signature("bruno"), accounts=[account])
+
+    shown = world.api.get(f"/v1/accounts/{account}").json()
+    assert (shown["rules"], len(shown["signatories"])) == (rules, 2)
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])

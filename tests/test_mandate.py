@@ -198,6 +198,22 @@ def test_the_greedy_pair_is_not_always_the_best() -> None:
     assert assign([looks_like(0.9, 0.8), looks_like(0.85, 0.1)]) == [BRUNO, ADA]
 
 
+def test_a_tie_falls_the_same_way_in_whatever_order_the_signatures_come() -> None:
+    first, second = (
+        {ADA: Match(ada, 0.5, 0.25), BRUNO: Match(bruno, 0.5, 0.25)} for ada, bruno in [(0.75, 0.5), (0.625, 0.375)]
+    )
+    mandate = of_group_a(Signer(ADA, "A"), Signer(BRUNO, "A"), rules=[TWO_OF_A])
+
+    assert assign([first, second]) == assign([second, first])[::-1]
+    assert says(rule(mandate, CHEQUE, [first, second])) == says(rule(mandate, CHEQUE, [second, first]))
+
+
+def test_no_mandate_accepts_a_cheque_on_which_no_signature_counts() -> None:
+    mandate = of_group_a(Signer(ADA, "A"), rules=[Rule(None, None, [{"A": 0}])])
+
+    assert rule(mandate, CHEQUE, [looks_like(0.5)]).outcome == "refer"
+
+
 def test_one_person_signing_twice_is_one_signature() -> None:
     mandate = of_group_a(Signer(ADA, "A"), Signer(BRUNO, "A"), rules=[TWO_OF_A])
 
@@ -224,6 +240,7 @@ def test_a_second_signature_that_is_nobodys_is_told() -> None:
 def test_the_smallest_amounts_and_the_very_currency_choose_the_rule() -> None:
     signers = [Signer(ADA, "A"), Signer(BRUNO, "B"), Signer(CARLA, "C")]
     rules = [
+        Rule(None, Decimal(10), [{"B": 1}]),
         Rule(None, None, [{"A": 1}]),
         Rule("EUR", Decimal(1000), [{"B": 1}]),
         Rule("EUR", Decimal(100), [{"C": 1}]),
@@ -235,10 +252,11 @@ def test_the_smallest_amounts_and_the_very_currency_choose_the_rule() -> None:
         mandate = Mandate(rules, signers)
         return [key for key, found in of_whom.items() if rule(mandate, cheque, found).outcome == "accept"]
 
+    assert who_may("1.00", "EUR") == [CARLA]
     assert who_may("100.00", "EUR") == [CARLA]
     assert who_may("100.01", "EUR") == [BRUNO]
     assert who_may("1000.01", "EUR") == [ADA]
-    assert who_may("1.00", "CHF") == [ADA]
+    assert who_may("10.01", "CHF") == [ADA]
 
 
 @pytest.mark.parametrize(

@@ -1,32 +1,79 @@
+import re
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from apiflask import APIBlueprint
-from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from service import accounts
 from service.accounts import DEFAULT_GROUP, AccountState, Place
 from service.api.endpoint import caller, endpoint, product, session
-from service.api.fields import Dates, Identifier, Strict, Text
+from service.api.fields import Amount, Currency, Dates, Identifier, Strict, Text
 from service.api.paging import Page, next_cursor, position
 from service.customers import open_identity
 from service.errors import Refused
+from service.mandate import Rule
 from service.models import Signatory
 
 blueprint = APIBlueprint("accounts", __name__, tag="Accounts")
 
 
+GROUP = r"[A-Za-z0-9_-]{1,32}"
+MOST_GROUPS = 20
+
+
+def _alternative(value: object) -> dict[str, int]:
+    """In one piece, for an error of a single entry would repeat the name that was sent."""
+    if isinstance(value, dict) and len(value) <= MOST_GROUPS:
+        names = all(isinstance(group, str) and re.fullmatch(GROUP, group) for group in value)
+        if names and all(type(count) is int for count in value.values()):
+            return value
+    raise ValueError('must be groups, each with its number of signatures: {"A": 1, "B": 2}')
+
+
+Alternative = Annotated[
+    dict[str, int],
+    PlainValidator(_alternative),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}}),
+]
+
+
 class SignatoryIn(Dates):
     customer_id: Identifier
-    group: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = DEFAULT_GROUP
-    limit: Decimal | None = None
+    group: Annotated[str, StringConstraints(pattern=f"^{GROUP}$")] = DEFAULT_GROUP
+    limit: Annotated[Amount, Field(gt=0)] | None = Field(
+        None, description="Up to which amount this signature counts, in whatever currency the cheque is."
+    )
+
+
+class RuleIn(Strict):
+    currency: Currency | None = Field(None, description="ISO 4217; by default any currency.")
+    up_to: Annotated[Amount, Field(gt=0)] | None = Field(
+        None, description="The largest amount it is for; by default any amount."
+    )
+    any_of: list[Alternative] = Field(
+        max_length=20, description="Each is enough: so many signatures of each of these groups."
+    )
 
 
 class AccountIn(Strict):
     signatories: list[SignatoryIn] = Field(default=[], max_length=100)
-    rules: list[Any] = Field(default=[], description="Empty: one signature of any signatory.")
+    rules: list[RuleIn] = Field(
+        default=[],
+        max_length=50,
+        description="The one with the smallest amounts that reach the cheque's counts, one of its very currency "
+        "first. Empty: one signature of any signatory.",
+    )
     always_refer: bool = Field(False, description="A person looks at every verification that would be accepted.")
     instructions: Annotated[Text, Field(max_length=2000)] | None = None
 
@@ -46,10 +93,16 @@ class SignatoryOut(BaseModel):
     limit: str | None
 
 
+class RuleOut(BaseModel):
+    currency: str | None
+    up_to: str | None
+    any_of: list[dict[str, int]]
+
+
 class AccountOut(BaseModel):
     account_id: str
     signatories: list[SignatoryOut]
-    rules: list[Any]
+    rules: list[RuleOut]
     always_refer: bool
     instructions: str | None
 
@@ -78,21 +131,21 @@ def list_accounts(query: Page) -> AccountPage:
     scope="admin",
     body=AccountIn,
     returns=AccountOut,
-    refusals=("unknown_customer", "rules_not_supported", "limits_not_supported"),
+    refusals=("unknown_customer", "mandate_empty", "mandate_contradictory"),
 )
 def put_account(account_id: str, body: AccountIn) -> tuple[AccountOut, int]:
-    """Make an account or replace who may sign on it"""
-    if body.rules:
-        raise Refused("rules_not_supported")
-    if any(signatory.limit is not None for signatory in body.signatories):
-        raise Refused("limits_not_supported")
+    """Make an account or replace who may sign on it and who must"""
     _check_identifier(account_id)
-    places = [Place(entry.customer_id, entry.group, entry.valid_from, entry.valid_to) for entry in body.signatories]
+    places = [
+        Place(entry.customer_id, entry.group, entry.valid_from, entry.valid_to, entry.limit)
+        for entry in body.signatories
+    ]
     state, is_new = accounts.put_account(
         session(),
         product().vault,
         account_id,
         places,
+        [Rule(rule.currency, rule.up_to, rule.any_of) for rule in body.rules],
         always_refer=body.always_refer,
         instructions=body.instructions,
         actor=caller().key_id,
@@ -131,7 +184,7 @@ def show_account(state: AccountState) -> AccountOut:
     return AccountOut(
         account_id=state.account.account_id,
         signatories=_show_signatories(state.signatories),
-        rules=state.mandate.rules,
+        rules=[RuleOut(**rule) for rule in state.mandate.rules],
         always_refer=state.mandate.always_refer,
         instructions=state.mandate.instructions,
     )
@@ -144,7 +197,7 @@ def _show_signatories(signatories: Sequence[Signatory]) -> list[SignatoryOut]:
             group=entry.group,
             valid_from=entry.valid_from,
             valid_to=entry.valid_to,
-            limit=None if entry.amount_limit is None else str(entry.amount_limit),
+            limit=None if entry.amount_limit is None else f"{entry.amount_limit:.2f}",
         )
         for entry in signatories
         if entry.customer is not None

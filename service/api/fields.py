@@ -2,9 +2,12 @@
 
 import re
 from datetime import date
+from decimal import Decimal
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from service.currencies import currencies
 
 # Ids travel in paths, so they carry no separator of a URL; a leading letter or digit keeps `.` and `..` out.
 Identifier = Annotated[
@@ -24,6 +27,16 @@ def _iso_date(value: object) -> object:
 
 
 Day = Annotated[date, BeforeValidator(_iso_date)]
+
+
+def _known(currency: str) -> str:
+    if currency in currencies():
+        return currency
+    raise ValueError("is not a currency of ISO 4217")
+
+
+Amount = Annotated[Decimal, Field(max_digits=16, decimal_places=2)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_known)]
 
 
 class Strict(BaseModel):

@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 
 from apiflask import APIBlueprint
 from flask import Response, after_this_request
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from service import metrics, question, verification
 from service.api.body import Image
 from service.api.endpoint import caller, endpoint, names, product, session
-from service.api.fields import Day, Line, Strict
+from service.api.fields import Currency, Day, Line, Strict
 from service.api.paging import Page, next_cursor, position
 from service.comparing import Best
 from service.customers import open_identity, owners
@@ -44,7 +44,7 @@ class NewVerification(Strict):
     image: Image = Field(description="The questioned signature.")
     kind: Literal["signature", "cheque"] = "signature"
     amount: Amount | None = Field(None, description="Decimal string.")
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = Field(None, description="ISO 4217.")
+    currency: Currency | None = Field(None, description="ISO 4217.")
     signed_on: Day | None = Field(None, description="The day whose validity dates count; by default today.")
     reference: Annotated[Line, Field(max_length=128)] | None = None
     target_far: Annotated[float, Field(gt=0, lt=1)] | None = Field(
