@@ -1,15 +1,18 @@
 """The mandate engine against a slow one that tries everything, and what must hold for every mandate."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service import mandate as mandate_module
 from service.assignment import Match, Scores, assign
 from service.errors import Refused
 from service.mandate import (
@@ -26,6 +29,8 @@ from service.mandate import (
     rule,
     rule_since,
 )
+
+DOCS = Path(__file__).parents[1] / "docs" / "mandates.md"
 
 DAY = date(2026, 5, 10)
 CHEQUE = Cheque(DAY, Decimal(500), "EUR")
@@ -375,6 +380,14 @@ def test_a_mandate_of_the_day_or_of_today_that_needs_more_is_refused(mandate: Ma
         require(Cheque(DAY), of_group_a(Signer(ADA, "A")), mandate)
 
     assert refusal.value.code == code
+
+
+def test_every_reason_of_the_engine_is_documented() -> None:
+    given = set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', Path(mandate_module.__file__).read_text()))
+    refusals_and_fields = {"amount_missing", "currency_missing", "any_of", "up_to"}
+    documented = re.findall(r"^\| `(\w+)` \| (?:accept|refer|reject)", DOCS.read_text(), re.MULTILINE)
+
+    assert given - refusals_and_fields - {"specimen_expired"} == set(documented)  # that one is the policy's
 
 
 def test_stored_rules_are_read_and_none_means_one_signature_of_anyone() -> None:
