@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, Validatio
 from service import accounts
 from service.accounts import DEFAULT_GROUP, AccountState, Place
 from service.api.endpoint import caller, endpoint, product, session
-from service.api.fields import Dates, Identifier, Strict, Text
 from service.api.paging import Page, next_cursor, position
 from service.customers import open_identity
 from service.errors import Refused
+from service.fields import Dates, Identifier, Strict, Text
 from service.models import Signatory
 
 blueprint = APIBlueprint("accounts", __name__, tag="Accounts")
