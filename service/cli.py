@@ -159,7 +159,7 @@ def compare(a: Path, b: Path, out: Path | None) -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of the images, by default the manifest's own. No path in the manifest leads out of it.",
 )
-@click.option("--processes", type=click.IntRange(1, 64), help="By default as many as there are cores.")
+@click.option("--processes", type=click.IntRange(1, 64), help="By default one a core where that pays.")
 def verify_batch(manifest: Path, out: Path, images: Path | None, processes: int | None) -> None:
     """Verify many images that MANIFEST names, a CSV file.
 

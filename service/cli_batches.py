@@ -24,6 +24,9 @@ from service.settings import Settings
 MOST_ROWS = 100_000
 MOST_BYTES = 64 * 2**20
 
+ROWS_A_PROCESS = 250
+"""A process takes 1.3 s to start and 11 ms a row, of a core."""
+
 ROWS_FAILED, NOT_STARTED, NOT_FINISHED = 1, 2, 3
 """Exit statuses beside 0."""
 
@@ -66,7 +69,7 @@ def _verify(
         if len(left) < len(entries):
             click.echo(f"{len(entries) - len(left)} of {len(entries)} rows are written already.", err=True)
         run = Run(settings, batch, folder)
-        _work(run, left, file, min(processes or os.cpu_count() or 1, max(len(left), 1)))
+        _work(run, left, file, processes or _worth(len(left)))
         file.finish()
         return _summarise(database, batch, len(entries))
     except (Interrupted, KeyboardInterrupt) as problem:
@@ -77,6 +80,11 @@ def _verify(
         )
     finally:
         opened.close()
+
+
+def _worth(rows: int) -> int:
+    """As many processes as there are cores, where a further one wins more than its own start costs."""
+    return min(len(os.sched_getaffinity(0)), 1 + rows // ROWS_A_PROCESS)
 
 
 def _find_or_begin(database: Database, file: ResultsFile, entries: Sequence[Entry]) -> int:
