@@ -151,6 +151,57 @@ def compare(a: Path, b: Path, out: Path | None) -> None:
         out.write_bytes(draw_pair(image_a, image_b, score, thresholds))
 
 
+@main.command("verify-batch")
+@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Results, a CSV file.")
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the images, by default the manifest's own. No path in the manifest leads out of it.",
+)
+@click.option("--processes", type=click.IntRange(1, 64), help="By default one a core where that pays.")
+def verify_batch(manifest: Path, out: Path, images: Path | None, processes: int | None) -> None:
+    """Verify many images that MANIFEST names, a CSV file.
+
+    Its first line names the columns. account_id and image are needed; kind, amount, currency, signed_on, reference,
+    target_far and box may be there, and mean what they mean for a single verification. image is a path below the
+    folder of the images.
+
+    \b
+        account_id,image,amount,currency,signed_on
+        4711,scans/0001.png,120.00,EUR,2026-11-20
+        4711,scans/0002.png,95.50,EUR,
+
+    \b
+    $ python -m service verify-batch monday.csv --out results.csv
+    accept 1, refer 1, reject 0, errors 0; 2 rows
+
+    The results have one line a row, in the same order. Their status is "done" with an outcome, or "failed" with the
+    code that the question alone would have been refused with (docs/errors.md).
+
+    \b
+    Interrupted, killed, without power: the same command goes on where it was, and
+    verifies nothing twice. While there is a results.csv.batch, the run is not at its
+    end: leave manifest and results as they are.
+
+    \b
+    Exit status: 0 every row has an outcome   2 nothing was started; the message says why
+                 1 some rows have an error    3 not finished; the same command goes on
+    """
+    from service.cli_batches import NOT_FINISHED
+    from service.cli_batches import verify_batch as verify
+
+    try:
+        status = verify(_settings(), manifest, out, images, processes)
+    except Exception as problem:
+        line = _mendable(problem)
+        if line is None:
+            raise
+        click.echo(f"Error: {line}", err=True)
+        status = NOT_FINISHED
+    sys.exit(status)
+
+
 @main.command()
 def settings() -> None:
     """List every setting with its default and meaning."""

@@ -8,11 +8,12 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, Insert, Select, Table, create_engine, event, insert, text
 from sqlalchemy.engine import make_url
@@ -23,14 +24,31 @@ from sqlalchemy.pool import ConnectionPoolEntry
 if TYPE_CHECKING:
     from sqlalchemy.dialects import sqlite
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 # Any 63-bit number does; it only must be the same in every process that writes templates.
 TEMPLATE_LOCK = 0x436F756E74657273
 BUSY_TIMEOUT_SECONDS = 10
+ATTEMPTS = 10
 MAPPED_BYTES = 2**40  # SQLite takes what it was built to take, 2 GiB as a rule
 
 
 class Overtaken(Exception):
     """What a transaction was about to build on went away before it began: do all of it again."""
+
+
+def again_when_overtaken(work: Callable[P, T]) -> Callable[P, T]:
+    """Each time somebody else got something done, so this comes to an end; the limit is for a bug."""
+
+    @wraps(work)
+    def attempts(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(ATTEMPTS - 1):
+            with suppress(Overtaken):
+                return work(*args, **kwargs)
+        return work(*args, **kwargs)
+
+    return attempts
 
 
 class Database:

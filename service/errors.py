@@ -21,6 +21,7 @@ CODES: dict[str, Meaning] = {
     "specimen_not_found": Meaning(404, "This customer has no specimen with this id."),
     "account_not_found": Meaning(404, "No account has this id."),
     "verification_not_found": Meaning(404, "No verification has this id."),
+    "batch_not_found": Meaning(404, "No batch has this id among those that this API key may see."),
     "model_not_found": Meaning(
         404, "No bundle of this model version is at hand; put its folder where the setting says."
     ),
@@ -43,6 +44,7 @@ CODES: dict[str, Meaning] = {
     "malformed_body": Meaning(400, "The request body could not be parsed as its media type says."),
     "malformed_request": Meaning(400, "This is not an HTTP request that the server can read, or it is too long."),
     "invalid_field": Meaning(422, "A field is missing, unknown or has an unusable value; see `errors`."),
+    "image_missing": Meaning(422, "The file that the manifest names is not there, or may not be read."),
     "unknown_customer": Meaning(422, "A signatory names a customer who is not enrolled."),
     "mandate_empty": Meaning(
         422, "A rule asks for nobody; see `errors`. No rules at all mean one signature of anyone."

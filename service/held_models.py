@@ -95,18 +95,28 @@ class HeldModels:
     def catch_up(self) -> None:
         """Follows the database: which version is active, what must be in memory for it, and what no more. An index
         of a version that is about to be active is filled beforehand, so that a switch keeps no search waiting."""
-        with self._database.reading() as session:
-            standing = read_standing(session, self.default_version)
+        standing = self._standing()
         wanted = {standing.active}
         activation = standing.activation
         if activation is not None and activation.mode != "shadow":
             wanted.add(activation.model_version)
         for version in sorted(wanted, key=lambda version: version != standing.active):
             self.index_of(version).catch_up()
-        self.active_version = standing.active
-        self.shadow = _shadow(standing)
+        self._follow(standing)
         self._let_go(wanted)
         _show(standing)
+
+    def hear(self) -> None:
+        """What `catch_up` hears, for a process that searches in no index."""
+        self._follow(self._standing())
+
+    def _standing(self) -> Standing:
+        with self._database.reading() as session:
+            return read_standing(session, self.default_version)
+
+    def _follow(self, standing: Standing) -> None:
+        self.active_version = standing.active
+        self.shadow = _shadow(standing)
 
     def _let_go(self, wanted: set[str]) -> None:
         """A request that read its image before a switch may still search: an index stays for a turn."""

@@ -28,3 +28,8 @@ activation_specimens = Gauge(
     ["kind"],
     multiprocess_mode="livemostrecent",
 )
+batch_rows_waiting = Gauge(
+    "countersign_batch_rows_waiting",
+    "Rows of batches that wait for a worker, as a worker last saw it",
+    multiprocess_mode="livemostrecent",
+)

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import jobs, reembedding
+from service.batch_worker import Batches
 from service.database import Database
 from service.models import Activation
 from service.product import Product
@@ -17,6 +18,7 @@ from service.settings import Settings
 
 log = structlog.get_logger()
 
+STOP_SECONDS = 20  # for the row in hand, which may wait for a remote tower; cut off, it is taken up again
 POLL_SECONDS = 1.0  # a rollback is urgent, and asking costs next to nothing
 
 
@@ -26,6 +28,8 @@ def work(settings: Settings, stopped: threading.Event | None = None) -> None:
     name = f"{socket.gethostname()}:{os.getpid()}"
     database = Database(settings.database_url, pool_size=1)
     activations = Activations(settings, name, stopped)
+    batches = Batches(settings, name, stopped)
+    batches.start()
     log.info("worker_started", worker=name)
     while not stopped.is_set():
         try:
@@ -35,6 +39,7 @@ def work(settings: Settings, stopped: threading.Event | None = None) -> None:
         except SQLAlchemyError as problem:
             log.error("job_failed", problem=type(problem).__name__)  # leased work is taken up again later
         stopped.wait(POLL_SECONDS)
+    batches.join(STOP_SECONDS)
     activations.close()
     database.close()
     log.info("worker_stopped", worker=name)

@@ -18,10 +18,10 @@ from pydantic import (
 from service import accounts
 from service.accounts import DEFAULT_GROUP, AccountState, Place
 from service.api.endpoint import caller, endpoint, product, session
-from service.api.fields import Amount, Currency, Dates, Identifier, Strict, Text
 from service.api.paging import Page, next_cursor, position
 from service.customers import open_identity
 from service.errors import Refused
+from service.fields import Amount, Currency, Dates, Identifier, Strict, Text
 from service.mandate import Rule
 from service.models import Signatory
 

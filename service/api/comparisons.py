@@ -3,8 +3,8 @@ from pydantic import BaseModel, Field
 
 from service.api.body import Image
 from service.api.endpoint import endpoint, product
-from service.api.fields import Strict
 from service.comparison import compare_images
+from service.fields import Strict
 
 blueprint = APIBlueprint("comparisons", __name__, tag="Comparisons")
 

@@ -8,10 +8,10 @@ from service import customers, enrolment, removal
 from service.active_model import read_active
 from service.api.body import Image
 from service.api.endpoint import caller, endpoint, names, product, session
-from service.api.fields import Dates, Identifier, Line
 from service.api.paging import Page, next_cursor, position
 from service.customers import Identity
 from service.enrolment import Validity, read_specimens
+from service.fields import Dates, Identifier, Line
 from service.models import Customer, Receipt, Specimen
 
 blueprint = APIBlueprint("customers", __name__, tag="Customers")

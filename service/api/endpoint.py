@@ -2,7 +2,6 @@
 request, opens the transaction, applies idempotency and documents all of it."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import wraps
 from typing import Any, cast
 
@@ -16,7 +15,7 @@ from service.access import Caller, identify
 from service.api.body import read_body, read_query
 from service.api.problems import MEDIA_TYPE, Problem
 from service.api.schema import body_schema, parameters
-from service.database import Overtaken
+from service.database import again_when_overtaken
 from service.errors import CODES, Refused
 from service.idempotency import Answer, Claim
 from service.product import Product
@@ -25,8 +24,6 @@ PRODUCT = "countersign"
 SECURITY = "api_key"
 REPEATABLE = ("POST", "DELETE")
 """Methods that take an `Idempotency-Key`; a PUT or GET may be repeated as it is."""
-
-ATTEMPTS = 10
 
 View = Callable[..., BaseModel | tuple[BaseModel, int]]
 
@@ -112,19 +109,6 @@ def authorise(scope: str) -> Caller:
     return known
 
 
-def _again_when_overtaken(work: Callable[..., Response]) -> Callable[..., Response]:
-    """Each time somebody else got something done, so this comes to an end; the limit is for a bug."""
-
-    @wraps(work)
-    def attempts(*args: Any) -> Response:
-        for _ in range(ATTEMPTS - 1):
-            with suppress(Overtaken):
-                return work(*args)
-        return work(*args)
-
-    return attempts
-
-
 class _Work:
     """One call of a view inside its transaction."""
 
@@ -133,12 +117,12 @@ class _Work:
         self._status = status
         self._inputs = inputs
 
-    @_again_when_overtaken
+    @again_when_overtaken
     def read(self) -> Response:
         with product().database.reading() as g.session:
             return self._answer()
 
-    @_again_when_overtaken
+    @again_when_overtaken
     def write(self) -> Response:
         with product().database.writing() as g.session:
             return self._answer()
@@ -153,7 +137,7 @@ class _Work:
             idempotency.release(product().database, claim)
             raise
 
-    @_again_when_overtaken
+    @again_when_overtaken
     def _complete(self, claim: Claim) -> Response:
         with product().database.writing() as g.session:
             response = self._answer()

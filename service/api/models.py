@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from service import activation
 from service.activation import ModelState
 from service.api.endpoint import caller, endpoint, product, session
-from service.api.fields import Strict
+from service.fields import Strict
 from service.models import Activation
 from service.shadowing import list_changes
 

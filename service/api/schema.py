@@ -49,6 +49,8 @@ def _as_part(schema: dict[str, Any]) -> dict[str, Any]:
     """A file part is raw bytes, which OpenAPI 3.1 writes as a media type without an encoding."""
     if schema.get("type") == "array":
         return {**schema, "items": _as_part(schema["items"])}
+    if "content" in schema.get("properties", {}):  # the part has a file name of its own
+        return _as_part(schema["properties"]["content"])
     if "contentEncoding" in schema:
         return {key: value for key, value in schema.items() if key not in {"contentEncoding", "type"}}
     return schema

@@ -5,9 +5,9 @@ from embeddings.errors import UnusableImage
 from service import searching
 from service.api.body import Image
 from service.api.endpoint import endpoint, names, product, session
-from service.api.fields import Strict
 from service.customers import open_identity
 from service.errors import Refused
+from service.fields import Strict
 
 blueprint = APIBlueprint("searches", __name__, tag="Searches")
 

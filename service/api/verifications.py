@@ -1,57 +1,31 @@
 from datetime import date, datetime
-from decimal import Decimal
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
 from apiflask import APIBlueprint
 from flask import Response, after_this_request
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, Field
 
 from service import metrics, question, verification
 from service.api.body import Image
 from service.api.endpoint import caller, endpoint, names, product, session
-from service.api.fields import Currency, Day, Line, Strict
 from service.api.paging import Page, next_cursor, position
 from service.comparing import Best
 from service.customers import open_identity, owners
-from service.dates import today
+from service.fields import Line
 from service.judgement import Judgement, Signature
 from service.models import Match, Verification
 from service.question import Asked
+from service.question_fields import QuestionFields
 from service.shadowing import score_in_shadow
 
 blueprint = APIBlueprint("verifications", __name__, tag="Verifications")
 
 Shown = Match | Signature | Best
-Amount = Annotated[Decimal, Field(ge=0, max_digits=16, decimal_places=2)]
 
 
-def _box_numbers(value: object) -> object:
-    """`left,top,width,height`, as a form can write it."""
-    return value.split(",") if isinstance(value, str) else value
-
-
-Corner = Annotated[int, Field(ge=0, le=20_000)]
-Side = Annotated[int, Field(ge=1, le=20_000)]
-BoxIn = Annotated[
-    tuple[Corner, Corner, Side, Side],
-    BeforeValidator(_box_numbers),
-    WithJsonSchema({"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4}),
-]
-
-
-class NewVerification(Strict):
+class NewVerification(QuestionFields):
     image: Image = Field(description="The questioned signature.")
-    kind: Literal["signature", "cheque"] = "signature"
-    amount: Amount | None = Field(None, description="Decimal string.")
-    currency: Currency | None = Field(None, description="ISO 4217.")
-    signed_on: Day | None = Field(None, description="The day whose validity dates count; by default today.")
-    reference: Annotated[Line, Field(max_length=128)] | None = None
-    target_far: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None,
-        description="Share of skilled forgeries that may pass on this account; the answer says at which score.",
-    )
-    box: BoxIn | None = Field(None, description="`left,top,width,height` of the signature in pixels.")
 
 
 class Thresholds(BaseModel):
@@ -135,7 +109,7 @@ class Filter(Page):
 )
 def verify(account_id: str, body: NewVerification) -> VerificationOut:
     """Verify a signature against an account"""
-    asked = _asked(body)
+    asked = body.asked(body.image)
     read = question.read(product().encoder, asked)
     made = verification.verify(session(), product(), account_id, read, actor=caller().key_id)
     metrics.verifications.labels(made.outcome).inc()
@@ -178,19 +152,6 @@ def _score_in_shadow(account_id: str, asked: Asked, made: Judgement) -> None:
         return response
 
 
-def _asked(body: NewVerification) -> Asked:
-    return Asked(
-        image=body.image,
-        kind=body.kind,
-        box=body.box,
-        signed_on=body.signed_on or today(),
-        amount=body.amount,
-        currency=body.currency,
-        reference=body.reference,
-        target_far=body.target_far,
-    )
-
-
 def show_verification(row: Verification | Judgement) -> VerificationOut:
     """Scores are rounded for callers who do not review: whoever sees a score exactly can climb it."""
     reviews = "review" in caller().scopes
@@ -203,7 +164,7 @@ def show_verification(row: Verification | Judgement) -> VerificationOut:
         kind=row.kind,
         state=row.state,
         outcome=row.outcome,
-        score=_shown_score(row.score, reviews),
+        score=shown_score(row.score, reviews),
         thresholds=Thresholds(accept=row.accept_at, reject=row.reject_at),
         reasons=row.reasons,
         signatures=[SignatureOut(box=found.box, **_shown_match(found, reviews)) for found in row.signatures],
@@ -224,9 +185,9 @@ def _shown_match(match: Shown, reviews: bool) -> dict[str, object]:
     return {
         "customer_id": open_identity(product().vault, customer).customer_id if customer else None,
         "specimen_id": specimen.specimen_id if specimen else None,
-        "score": _shown_score(match.score, reviews),
+        "score": shown_score(match.score, reviews),
     }
 
 
-def _shown_score(score: float | None, reviews: bool) -> float | None:
+def shown_score(score: float | None, reviews: bool) -> float | None:
     return score if score is None or reviews else round(score, 2)
