@@ -1,15 +1,19 @@
 """What a mandate may not say."""
 
+import json
+import re
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from service.errors import Refused
-from service.mandate import Rule, Signer
+from service.mandate import Rule, Signer, read_rules
 from service.mandate_check import check
 
+DOCS = Path(__file__).parents[1] / "docs" / "mandates.md"
 SIGNERS = [Signer(1, "A"), Signer(2, "A"), Signer(3, "B")]
 
 
@@ -102,6 +106,14 @@ def test_larger_amounts_cannot_ask_for_less(currency: str | None) -> None:
         [("rules.1", "asks for less than rules.0 does for smaller amounts")],
     )
     check([rules[0], up_to("50", {"A": 1}, currency=currency), up_to(None, {"A": 2}, currency=currency)], SIGNERS)
+
+
+def test_the_documentation_shows_what_is_refused_and_how() -> None:
+    documented = re.findall(r"^\| `(\[\{.*)` \| `(\w+)` \| `(\S+)`: (.*) \|$", DOCS.read_text(), re.MULTILINE)
+
+    assert documented
+    for rules, code, field, problem in documented:
+        assert refusal(read_rules(json.loads(rules)), SIGNERS[:2]) == (code, [(field, problem)])
 
 
 def test_larger_amounts_may_ask_for_others() -> None:
