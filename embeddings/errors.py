@@ -17,6 +17,8 @@ CODES: dict[str, str] = {
     "print_not_ink": "This is printed text, not a signature. Send the signature alone.",
     "not_on_paper": "This is not dark ink on plain paper. Scan the signature on plain paper.",
     "clipped": "The ink runs off the border of the image. Leave a margin around the signature.",
+    "not_a_cheque": "Nothing on the image looks like a cheque. Send its front, or a signature alone as one.",
+    "two_cheques": "There seem to be two cheques. Send one at a time.",
     "two_signatures": "There seem to be two signatures. Send one at a time.",
 }
 

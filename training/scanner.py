@@ -13,7 +13,7 @@ MARGIN = 24
 
 def scan(path: Runs, rng: np.random.Generator, height: int = 26) -> bytes:
     """A PNG: grey ink on light paper, `height` pixels to the x-height, reduced to 52 levels to keep it small."""
-    ink = _ink(path, height)
+    ink = inked(path, height)
     shade = cv2.resize(rng.normal(0, 1.5, (3, 5)).astype(np.float32), ink.shape[::-1], interpolation=cv2.INTER_CUBIC)
     paper = rng.uniform(234, 244) + shade
     tone = rng.uniform(40, 95)
@@ -23,7 +23,7 @@ def scan(path: Runs, rng: np.random.Generator, height: int = 26) -> bytes:
     return cv2.imencode(".png", levels.astype(np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
-def _ink(path: Runs, height: int) -> np.ndarray:
+def inked(path: Runs, height: int) -> np.ndarray:
     """How much of each pixel is inked, float32 (h, w) in [0, 1]."""
     every = np.concatenate(path)
     left, top = every[:, 0].min(), every[:, 1].max()
