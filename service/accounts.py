@@ -1,6 +1,6 @@
 """Accounts and who may sign on them. Nothing is overwritten: a change supersedes rows and writes new ones."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -91,6 +91,20 @@ def get_account(session: Session, account_id: str) -> AccountState:
     if account is None:
         raise Refused("account_not_found")
     return _state(session, account)
+
+
+def list_instructions(session: Session, account_ids: Collection[str]) -> dict[str, str]:
+    """What the mandates in force tell reviewers, by account; accounts without instructions are left out."""
+    rows = session.execute(
+        select(Account.account_id, Mandate.instructions)
+        .join(Mandate, Mandate.account_id == Account.id)
+        .where(
+            Account.account_id.in_(account_ids),
+            Mandate.superseded_at.is_(None),
+            Mandate.instructions.is_not(None),
+        )
+    )
+    return {account_id: instructions for account_id, instructions in rows if instructions}
 
 
 def list_accounts(session: Session, after: int, limit: int) -> list[AccountState]:

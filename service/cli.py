@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -126,6 +127,19 @@ def activation(activation_id: str) -> None:
     from service.cli_models import follow
 
     follow(_settings(), activation_id)
+
+
+@main.command("review-figures")
+@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First day of decisions that count (UTC).")
+@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last day of decisions that count (UTC).")
+@click.option("--model-version", help="Only what this version judged.")
+def review_figures(first: datetime | None, last: datetime | None, model_version: str | None) -> None:
+    """Show where people and the model agree on referred verifications, and how much waits."""
+    from service.cli_review import show_figures
+    from service.review_figures import Period
+
+    period = Period(first.date() if first else None, last.date() if last else None)
+    show_figures(_settings(), period, model_version)
 
 
 @main.command()

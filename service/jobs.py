@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from service import idempotency
+from service import idempotency, review
 from service.database import Database, Overtaken, conflict_insert, lock_templates
 from service.models import ChangeMark, Job, TemplateChange
 from service.settings import Settings
@@ -41,6 +41,7 @@ def expire_answers(session: Session, _settings: Settings) -> str:
 RECURRING = {
     "trim_changes": Recurring(timedelta(minutes=10), trim_changes),
     "expire_answers": Recurring(timedelta(minutes=1), expire_answers),
+    "return_expired_claims": Recurring(timedelta(minutes=1), review.return_expired),
 }
 
 

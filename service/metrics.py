@@ -10,6 +10,18 @@ request_seconds = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
 verifications = Counter("countersign_verifications_total", "Verifications", ["outcome"])
+decisions = Counter("countersign_review_decisions_total", "Referred verifications decided by people", ["decision"])
+referrals = Gauge(
+    "countersign_referrals",
+    "Referred verifications that nobody has decided yet",
+    ["state"],
+    multiprocess_mode="livemostrecent",
+)
+oldest_referral_seconds = Gauge(
+    "countersign_oldest_referral_seconds",
+    "Age of the oldest of them; 0 where there is none",
+    multiprocess_mode="livemostrecent",
+)
 index_templates = Gauge(
     "countersign_index_templates",
     "Templates in the search index of each living process",

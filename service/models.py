@@ -307,11 +307,13 @@ class Verification(Base):
 
     signatures: Mapped[list["FoundSignature"]] = relationship(order_by="FoundSignature.position")
     candidates: Mapped[list["Candidate"]] = relationship(order_by="Candidate.id")
+    review: Mapped["Review | None"] = relationship(cascade="all, delete-orphan", passive_deletes=True)
 
     __table_args__ = (
         CheckConstraint("outcome IN ('accept', 'refer', 'reject')", name="outcome"),
         CheckConstraint("state IN ('open', 'claimed', 'closed')", name="state"),
-        Index("ix_verifications_queue", "state", "outcome"),
+        # With the id, a page of a long queue is read in its order and nothing is sorted.
+        Index("ix_verifications_queue", "state", "outcome", "id"),
         {"sqlite_autoincrement": True},
     )
 
@@ -364,7 +366,8 @@ class QuestionedImage(Sealed, Base):
 
 
 class Review(Base):
-    """A person looks at a referred verification. The seal holds the note, which may name people."""
+    """A person looks at a referred verification. Where its state is open again, the claim ran out and waits for
+    whoever comes first. The seal holds the note, which may name people."""
 
     __tablename__ = "reviews"
 
@@ -380,7 +383,11 @@ class Review(Base):
     nonce: Mapped[bytes | None] = mapped_column(LargeBinary(12))
     sealed: Mapped[bytes | None]
 
-    __table_args__ = (CheckConstraint("decision IN ('accept', 'reject')", name="decision"),)
+    __table_args__ = (
+        CheckConstraint("decision IN ('accept', 'reject')", name="decision"),
+        Index("ix_reviews_claimed_by", "claimed_by", "verification_id"),
+        Index("ix_reviews_decided_at", "decided_at"),
+    )
 
 
 class Batch(Base):

@@ -7,6 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from embeddings.encoder import Encoder
 from embeddings.index import use_one_thread
+from service import referrals
 from service.database import Database
 from service.first_reading import FirstReading
 from service.held_models import HeldModels
@@ -26,6 +27,7 @@ class Product:
     models: HeldModels
     policy: Policy
     tick: Tick = field(repr=False)
+    gauges: Tick = field(repr=False)
 
     @property
     def encoder(self) -> Encoder:
@@ -39,11 +41,12 @@ class Product:
 
     @classmethod
     def open(cls, settings: Settings, first_reading: FirstReading | None = None) -> "Product":
-        """With a running tick, which also builds the index, beside the first requests. Raises `BrokenBundle`,
+        """With running ticks, one of which builds the index, beside the first requests. Raises `BrokenBundle`,
         `BrokenKeyStore` and `BadSetting`."""
         opened = cls.assemble(settings, first_reading)
         use_one_thread()
         opened.tick.start()
+        opened.gauges.start()
         return opened
 
     @classmethod
@@ -64,11 +67,14 @@ class Product:
             database.close()
             raise
         models = HeldModels(settings, database, vault, first_reading)
-        return cls(settings, database, vault, models, policy, Tick(models, settings.index_refresh_seconds))
+        tick = Tick(models, settings.index_refresh_seconds)
+        gauges = Tick(referrals.Gauges(database), referrals.REFRESH_SECONDS, "referrals")
+        return cls(settings, database, vault, models, policy, tick, gauges)
 
     def close(self) -> None:
-        if self.tick.is_alive():
-            self.tick.stop()
+        for tick in (self.tick, self.gauges):
+            if tick.is_alive():
+                tick.stop()
         self.database.close()
 
 

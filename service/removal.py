@@ -5,12 +5,12 @@ No mandate holds a leaver back: a rule that the removal makes unreachable refers
 
 import secrets
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import CursorResult, Delete, Update, delete, func, select, update
+from sqlalchemy import CursorResult, Delete, Select, Update, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from service import idempotency, templates
+from service import idempotency, review, templates
 from service.customers import get_customer, get_specimen
 from service.events import record
 from service.models import Candidate, Customer, FoundSignature, Receipt, Signatory, Specimen
@@ -21,12 +21,14 @@ def remove_customer(session: Session, vault: Vault, customer_id: str, *, actor: 
     """Raises `customer_not_found`."""
     customer = get_customer(session, vault, customer_id, for_change=True)
     specimens = customer.specimens
+    notes = review.forget_notes(session, _naming(customer))  # as long as they do
     counts = {
         "customers": 1,
         "specimens": len(specimens),
         "images": len(specimens),
         "templates": templates.remove(session, specimens),
         "verifications": _forget_matches(session, customer),
+        "notes": notes,
         "signatory_entries": _take_off_accounts(session, customer),
         "stored_answers": idempotency.forget(session, customer.owner),
     }
@@ -50,12 +52,17 @@ def remove_specimen(session: Session, vault: Vault, customer_id: str, specimen_i
     return receipt
 
 
+def _naming(customer: Customer) -> Select[Any]:
+    """The verifications (internal ids) that name a person."""
+    candidates, signatures = (
+        select(match.verification_id).where(match.customer_id == customer.id) for match in (Candidate, FoundSignature)
+    )
+    return select(candidates.union(signatures).subquery().c.verification_id)
+
+
 def _forget_matches(session: Session, customer: Customer) -> int:
     """Past answers stay, without the person; in how many of them the person was."""
-    named = [
-        select(match.verification_id).where(match.customer_id == customer.id) for match in (Candidate, FoundSignature)
-    ]
-    verifications = session.scalar(select(func.count()).select_from(named[0].union(named[1]).subquery())) or 0
+    verifications = session.scalar(select(func.count()).select_from(_naming(customer).subquery())) or 0
     for match in (Candidate, FoundSignature):
         session.execute(
             update(match).where(match.customer_id == customer.id).values(customer_id=None, specimen_id=None)

@@ -166,10 +166,11 @@ class CatchesUp(Protocol):
 
 
 class Tick(threading.Thread):
-    """Catches up once a second, so that a leaver is gone from a process that nobody searches in."""
+    """Catches up time and again: an index, once a second, so that a leaver is gone from a process that nobody
+    searches in."""
 
-    def __init__(self, follower: CatchesUp, seconds: float) -> None:
-        super().__init__(name="index-tick", daemon=True)
+    def __init__(self, follower: CatchesUp, seconds: float, name: str = "index") -> None:
+        super().__init__(name=name, daemon=True)
         self._follower = follower
         self._seconds = seconds
         self._stopped = threading.Event()
@@ -179,7 +180,7 @@ class Tick(threading.Thread):
             try:
                 self._follower.catch_up()
             except Exception as problem:
-                log.warning("index_behind", problem=type(problem).__name__)
+                log.warning("behind", tick=self.name, problem=type(problem).__name__)
             if self._stopped.wait(self._seconds):
                 return
 

@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     shadow_hours: float = Field(
         24, gt=0, description="How long verifications are also scored with a version that is activated as a shadow."
     )
+    claim_minutes: float = Field(
+        30, gt=0, le=10_080, description="How long a claim of a referred verification keeps others from taking it."
+    )
     idempotency_hours: float = Field(24, gt=0, description="How long an `Idempotency-Key` replays its answer.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level that is logged, as one JSON object a line on standard error."

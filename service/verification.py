@@ -4,14 +4,14 @@ from typing import Any
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from service.comparing import Best
 from service.database import Overtaken, direct_insert, insert_rows, pipelined
 from service.errors import Refused
 from service.events import record
 from service.judgement import Judgement, Signature, judge
-from service.models import Candidate, FoundSignature, Verification
+from service.models import Candidate, FoundSignature, Review, Verification
 from service.product import Product
 from service.question import Question
 
@@ -48,11 +48,24 @@ def get_verification(session: Session, verification_id: str) -> Verification:
     return found
 
 
-def list_verifications(session: Session, before: int | None, limit: int, **filters: str | None) -> list[Verification]:
-    """Newest first, beginning before the internal id `before`; filters are outcome, state and account_id."""
-    query = select(Verification).order_by(Verification.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(Verification.id < before)
+def list_verifications(
+    session: Session,
+    behind: int | None,
+    limit: int,
+    *,
+    oldest_first: bool = False,
+    claimed_by: str | None = None,
+    **filters: str | None,
+) -> list[Verification]:
+    """Newest first or oldest first, beginning behind the internal id `behind`; `claimed_by` is the id of an API key,
+    further filters are outcome, state and account_id."""
+    order = Verification.id.asc() if oldest_first else Verification.id.desc()
+    query = select(Verification).order_by(order).limit(limit).options(*_WHOLE)
+    if behind is not None:
+        query = query.where(Verification.id > behind if oldest_first else Verification.id < behind)
+    if claimed_by is not None:
+        mine = select(Review.verification_id).where(Review.claimed_by == claimed_by)
+        query = query.where(Verification.id.in_(mine), Verification.state != "open")  # open again: it ran out
     return list(session.scalars(query.filter_by(**{name: value for name, value in filters.items() if value})))
 
 
@@ -77,6 +90,13 @@ def _match(judgement: Judgement, match: Signature | Best) -> dict[str, Any]:
     }
 
 
+_WHOLE = (
+    selectinload(Verification.review),
+    *(
+        selectinload(matches).options(joinedload(match.customer), joinedload(match.specimen))
+        for matches, match in ((Verification.signatures, FoundSignature), (Verification.candidates, Candidate))
+    ),
+)
 _COLUMNS = [column.name for column in Verification.__table__.columns if column.name != "id"]
 _OF = select(Verification.id).where(Verification.verification_id == bindparam("of")).scalar_subquery()
 _INSERT_VERIFICATION = direct_insert(Verification)

@@ -39,6 +39,8 @@ def test_a_verification_is_answered_as_the_contract_describes_it(world: World) -
         "reasons": ["mandate_satisfied"],
         "signatures": [{"box": [0, 0, WIDTH, HEIGHT], **match}],
         "candidates": [match],
+        "review": None,
+        "instructions": None,
         "error_rates": found["error_rates"],
         "model_version": bundle.model_version,
         "signed_on": _day(-40),

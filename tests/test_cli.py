@@ -205,6 +205,7 @@ def test_help_lists_the_commands(operator: Operator) -> None:
         "serve",
         "worker",
         "compare",
+        "review-figures",
         "settings",
         "openapi",
         "demo",

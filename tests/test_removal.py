@@ -43,6 +43,7 @@ def test_a_removal_answers_with_a_receipt_of_what_went(world: World) -> None:
             "images": 2,
             "templates": 2,
             "verifications": 1,
+            "notes": 0,
             "signatory_entries": 1,
             "stored_answers": 1,
         },

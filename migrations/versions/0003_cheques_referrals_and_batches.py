@@ -10,6 +10,8 @@ SEALED = (("key_id", sa.String(length=32)), ("nonce", sa.LargeBinary(length=12))
 
 
 def upgrade() -> None:
+    op.drop_index("ix_verifications_queue", table_name="verifications")
+    op.create_index("ix_verifications_queue", "verifications", ["state", "outcome", "id"])
     for name, kind in SEALED:  # not in a batch, which on SQLite would copy the table
         op.add_column("verification_signatures", sa.Column(name, kind, nullable=True))
     op.create_table(
@@ -52,6 +54,8 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("verification_id", name=op.f("pk_reviews")),
     )
+    op.create_index("ix_reviews_claimed_by", "reviews", ["claimed_by", "verification_id"])
+    op.create_index("ix_reviews_decided_at", "reviews", ["decided_at"])
     op.create_table(
         "batches",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -104,3 +108,5 @@ def downgrade() -> None:
     op.drop_table("questioned_images")
     for name, _ in reversed(SEALED):
         op.drop_column("verification_signatures", name)
+    op.drop_index("ix_verifications_queue", table_name="verifications")
+    op.create_index("ix_verifications_queue", "verifications", ["state", "outcome"])

@@ -10,6 +10,7 @@ from service.api import (
     health,
     models,
     problems,
+    reviews,
     searches,
     tracing,
     verifications,
@@ -38,7 +39,7 @@ def create_app(settings: Settings, product: Product | None = None) -> Flask:
     app.config["MAX_IMAGE_BYTES"] = settings.max_image_mb * 2**20
     app.config["MAX_FORM_PARTS"] = 128  # more than 100 account ids, 10 images and the single fields
     app.extensions[PRODUCT] = product
-    for module in (customers, accounts, verifications, batches, comparisons, searches, models):
+    for module in (customers, accounts, verifications, reviews, batches, comparisons, searches, models):
         app.register_blueprint(module.blueprint, url_prefix="/v1")
     for module in (health, docs):
         app.register_blueprint(module.blueprint)

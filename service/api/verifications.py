@@ -1,4 +1,5 @@
-from datetime import date, datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Literal
 
@@ -6,7 +7,7 @@ from apiflask import APIBlueprint
 from flask import Response, after_this_request
 from pydantic import BaseModel, Field
 
-from service import metrics, question, verification
+from service import accounts, metrics, question, review, verification
 from service.api.body import Image
 from service.api.endpoint import caller, endpoint, names, product, session
 from service.api.paging import Page, next_cursor, position
@@ -58,6 +59,15 @@ class CandidateOut(BaseModel):
     score: float | None
 
 
+class ReviewOut(BaseModel):
+    claimed_by: str = Field(description="Id of an API key.")
+    claimed_at: datetime
+    claimed_until: datetime | None = Field(description="Then another may claim it; null once it is decided.")
+    decision: str | None
+    decided_at: datetime | None
+    note: str | None = Field(description="Null also where somebody whom the verification named is erased.")
+
+
 class VerificationOut(BaseModel):
     verification_id: str
     account_id: str
@@ -69,6 +79,10 @@ class VerificationOut(BaseModel):
     reasons: list[str]
     signatures: list[SignatureOut]
     candidates: list[CandidateOut] = Field(description="Only for callers with the scope `review`.")
+    review: ReviewOut | None = Field(description="What a person made of it; only for callers with `review`.")
+    instructions: str | None = Field(
+        description="The account's, while a decision is awaited; only for callers with `review`."
+    )
     error_rates: ErrorRates
     model_version: str
     signed_on: date
@@ -88,6 +102,8 @@ class Filter(Page):
     outcome: Literal["accept", "refer", "reject"] | None = None
     state: Literal["open", "claimed", "closed"] | None = None
     account_id: Line | None = Field(None, max_length=128)
+    claimed_by: Literal["me"] | None = Field(None, description="What this API key has claimed or decided.")
+    order: Literal["newest", "oldest"] = Field("newest", description="A queue is worked off from the oldest.")
 
 
 @endpoint(
@@ -119,10 +135,17 @@ def verify(account_id: str, body: NewVerification) -> VerificationOut:
 
 @endpoint(blueprint, "GET", "/verifications", scope="review", query=Filter, returns=VerificationPage)
 def list_verifications(query: Filter) -> VerificationPage:
-    """List verifications, newest first"""
+    """List verifications, newest first unless asked otherwise"""
     filters = query.model_dump(include={"outcome", "state", "account_id"})
-    found = verification.list_verifications(session(), position(query), query.limit + 1, **filters)
-    items = [show_verification(row) for row in found[: query.limit]]
+    found = verification.list_verifications(
+        session(),
+        position(query),
+        query.limit + 1,
+        oldest_first=query.order == "oldest",
+        claimed_by=caller().key_id if query.claimed_by else None,
+        **filters,
+    )
+    items = show_verifications(found[: query.limit])
     return VerificationPage(items=items, next_cursor=next_cursor(found, query.limit))
 
 
@@ -153,8 +176,18 @@ def _score_in_shadow(account_id: str, asked: Asked, made: Judgement) -> None:
 
 
 def show_verification(row: Verification | Judgement) -> VerificationOut:
-    """Scores are rounded for callers who do not review: whoever sees a score exactly can climb it."""
+    return show_verifications([row])[0]
+
+
+def show_verifications(rows: Sequence[Verification | Judgement]) -> list[VerificationOut]:
     reviews = "review" in caller().scopes
+    awaited = {row.account_id for row in rows if row.state != "closed"} if reviews else set()
+    instructions = accounts.list_instructions(session(), awaited) if awaited else {}
+    return [_show(row, instructions, reviews) for row in rows]
+
+
+def _show(row: Verification | Judgement, instructions: Mapping[str, str], reviews: bool) -> VerificationOut:
+    """Scores are rounded for callers who do not review: whoever sees a score exactly can climb it."""
     candidates = row.candidates if reviews else []
     matches: list[Shown] = [*row.signatures, *candidates]
     names(*owners(match.customer for match in matches))
@@ -169,6 +202,8 @@ def show_verification(row: Verification | Judgement) -> VerificationOut:
         reasons=row.reasons,
         signatures=[SignatureOut(box=found.box, **_shown_match(found, reviews)) for found in row.signatures],
         candidates=[CandidateOut(**_shown_match(match, reviews)) for match in candidates],
+        review=_show_review(row) if reviews and isinstance(row, Verification) else None,
+        instructions=None if row.state == "closed" else instructions.get(row.account_id),
         error_rates=ErrorRates.model_validate(row.error_rates),
         model_version=row.model_version,
         signed_on=row.signed_on,
@@ -177,6 +212,21 @@ def show_verification(row: Verification | Judgement) -> VerificationOut:
         reference=row.reference,
         created_at=row.created_at,
         timings_ms={step: round(ms, 3) for step, ms in row.timings_ms.items()},
+    )
+
+
+def _show_review(row: Verification) -> ReviewOut | None:
+    found = row.review
+    if found is None or row.state == "open":
+        return None
+    ends_at = found.claimed_at + timedelta(minutes=product().settings.claim_minutes)
+    return ReviewOut(
+        claimed_by=found.claimed_by,
+        claimed_at=found.claimed_at,
+        claimed_until=ends_at if row.state == "claimed" else None,
+        decision=found.decision,
+        decided_at=found.decided_at,
+        note=review.open_note(product().vault, row),
     )
 
 
