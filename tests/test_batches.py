@@ -270,7 +270,7 @@ def test_a_row_that_breaks_does_not_hold_up_the_others(
 
 
 def test_a_batch_of_rows_that_cannot_be_asked_is_done_at_once(world: World, account: str) -> None:
-    csv = manifest([account, "a.png", "-1"], columns="account_id,image,amount")
+    csv = manifest([account, "a.png", "many"], columns="account_id,image,amount")
 
     batch = send(world.api, csv, {"a.png": signature("ada")})
 
