@@ -17,7 +17,7 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service import metrics, question, verification
-from service.database import Overtaken, again_when_overtaken
+from service.database import Database, Overtaken, again_when_overtaken
 from service.dates import today
 from service.errors import CODES, Refused
 from service.events import record
@@ -35,6 +35,9 @@ log = structlog.get_logger()
 IMAGE = "batch_image"
 OPERATOR = "operator"
 """The actor of a batch that a command line works on, with its images in files and none in the database."""
+
+
+ROWS_AT_A_TIME = 1000
 
 
 class Row(NamedTuple):
@@ -69,12 +72,25 @@ class RowTaken(Exception):
 def accept(session: Session, vault: Vault, entries: Sequence[Entry], images: Sequence[bytes], *, actor: str) -> Batch:
     """Keeps a batch with one image an entry, for a worker. A row that cannot be asked has failed already."""
     batch_id = new_id()
-    return _keep(session, batch_id, entries, [vault.seal(batch_id, IMAGE, image) for image in images], actor)
+    rows = [_row(entry, vault.seal(batch_id, IMAGE, image)) for entry, image in zip(entries, images, strict=True)]
+    batch = _begin(session, batch_id, len(rows), actor)
+    _add(session, batch, rows)
+    return batch
 
 
-def accept_files(session: Session, batch_id: str, entries: Sequence[Entry]) -> Batch:
-    """Keeps a batch whose images stay in files: only who has those can work on it."""
-    return _keep(session, batch_id, entries, [None] * len(entries), OPERATOR)
+def accept_files(database: Database, batch_id: str, entries: Sequence[Entry]) -> int:
+    """Keeps a batch whose images stay in files, or what is lacking of it: only who has the files can work on it.
+    Answers the id of its row. In many transactions, for others want to write meanwhile."""
+    with database.writing() as session:
+        batch = session.scalar(select(Batch).where(Batch.batch_id == batch_id))
+        batch = batch or _begin(session, batch_id, len(entries), OPERATOR)
+        batch_pk = batch.id
+        kept = session.scalar(select(func.count()).where(BatchRow.batch_id == batch_pk)) or 0
+    for start in range(kept, len(entries), ROWS_AT_A_TIME):
+        rows = [_row(entry, None) for entry in entries[start : start + ROWS_AT_A_TIME]]
+        with database.writing() as session:
+            _add(session, session.get_one(Batch, batch_pk), rows)
+    return batch_pk
 
 
 def new_id() -> str:
@@ -183,26 +199,28 @@ def _finish(session: Session, batch: int) -> None:
         record(session, "batch_done", actor=ended.actor, subject=ended.batch_id, done=ended.done, failed=ended.failed)
 
 
-def _keep(
-    session: Session, batch_id: str, entries: Sequence[Entry], images: Sequence[SealedValue | None], actor: str
-) -> Batch:
-    rows = [_row(entry, image) for entry, image in zip(entries, images, strict=True)]
+def _begin(session: Session, batch_id: str, total: int, actor: str) -> Batch:
     batch = Batch(
         batch_id=batch_id,
         state="running",
         actor=actor,
-        total=len(rows),
+        total=total,
         done=0,
-        failed=sum(row["state"] == "failed" for row in rows),
+        failed=0,
         created_at=datetime.now(UTC),
     )
     session.add(batch)
     session.flush()
+    record(session, "batch_created", actor=actor, subject=batch_id, rows=total)
+    return batch
+
+
+def _add(session: Session, batch: Batch, rows: Sequence[dict[str, Any]]) -> None:
     session.execute(insert(BatchRow), [{"batch_id": batch.id, **row} for row in rows])
-    record(session, "batch_created", actor=actor, subject=batch_id, rows=len(rows))
+    failed = sum(row["state"] == "failed" for row in rows)
+    session.execute(update(Batch).where(Batch.id == batch.id).values(failed=Batch.failed + failed))
     _finish(session, batch.id)
     session.refresh(batch)
-    return batch
 
 
 def _row(entry: Entry, image: SealedValue | None) -> dict[str, Any]:

@@ -88,14 +88,13 @@ def _worth(rows: int) -> int:
 
 
 def _find_or_begin(database: Database, file: ResultsFile, entries: Sequence[Entry]) -> int:
-    with database.writing() as session:
-        try:
-            batch = batches.get_batch(session, file.batch_id)
-        except Refused:
-            if file.rows:  # then it was verified, but not here
-                raise click.ClickException("the results were begun with another database") from None
-            batch = batches.accept_files(session, file.batch_id, entries)
-        return batch.id
+    if file.rows:
+        with database.reading() as session:
+            try:
+                batches.get_batch(session, file.batch_id)
+            except Refused:  # then they were verified, but not here
+                raise Interrupted("the results were begun with another database") from None
+    return batches.accept_files(database, file.batch_id, entries)
 
 
 def _work(run: Run, entries: Sequence[Entry], file: ResultsFile, processes: int) -> None:

@@ -240,6 +240,7 @@ def test_two_runs_do_not_write_the_same_results(desk: Desk) -> None:
     assert "another run is writing" in complaint
 
 
+@pytest.mark.slow  # each process takes seconds to start
 def test_several_processes_answer_the_same_in_the_same_order(desk: Desk) -> None:
     desk.write(*["ACCOUNT,scans/own.png", "ACCOUNT,scans/other.png", "nobody,scans/own.png"] * 6)
     status, said, _ = desk.run("--processes", "1")
