@@ -99,8 +99,8 @@ def test_an_interval_is_the_one_in_the_books() -> None:
 def test_figures_are_answered_to_reviewers_without_naming_anything(api: httpx.Client, database: Database) -> None:
     with database.writing() as session:
         _insert(session, [Decided(0.65, accepted=True), Decided(0.61, accepted=False), Decided(None, accepted=True)])
-        _insert_waiting(session, "open", hours=5)
         _insert_waiting(session, "claimed", hours=30)
+        _insert_waiting(session, "open", hours=5)
 
     answer = api.get("/v1/reviews/figures", params={"decided_from": str(DAY), "decided_to": str(DAY)})
 
