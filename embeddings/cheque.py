@@ -18,7 +18,7 @@ from embeddings.ink import find_ink
 
 MODEL = Path(__file__).parent / "cheques" / "1.0.0"
 LEVEL = math.radians(1.5)  # a page that lies straighter than this is not turned, which would soften its strokes
-AROUND = 0.35  # of the ink's box: how much of the page around it is looked at when it is lifted
+AROUND = 1.0  # of the longer side of the ink's box: how much of the page around it is looked at to lift it
 CUT = 2  # pixels from the image's side at which ink counts as cut off
 
 

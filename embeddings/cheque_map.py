@@ -20,7 +20,7 @@ STRIDE = 8  # pixels of the picture to a cell of the map
 # reaches; cosine and sine of its print.
 CHANNELS = 18
 NOTICED = 0.05  # least confidence of a mark
-SAME = 0.3  # overlap, intersection over union, from which two marks are one
+SAME = 0.3  # overlap from which two marks are one: of signatures over their union, of cheques over the smaller
 
 Box = tuple[float, float, float, float]  # left, top, width, height
 
@@ -90,7 +90,7 @@ def read(answer: NDArray[np.float32], shape: tuple[int, ...], least: float = NOT
     cheques = [cheque(y, x) for y, x in peaks(heat[:, :, 1], 5, least)]
     return Marks(
         distinct(signatures, lambda one, other: overlap(one.ink, other.ink)),
-        distinct(cheques, lambda one, other: overlap(one.box, other.box)),
+        distinct(cheques, lambda one, other: covered(one.box, other.box)),
     )
 
 
@@ -129,7 +129,17 @@ def distinct(marks: list[Found], alike: Callable[[Found, Found], float]) -> list
 
 def overlap(one: Box, other: Box) -> float:
     """Intersection over union of two boxes (left, top, width, height)."""
+    both = shared(one, other)
+    return both / max(one[2] * one[3] + other[2] * other[3] - both, 1e-9)
+
+
+def covered(one: Box, other: Box) -> float:
+    """Part of the smaller box that lies in the larger: half a cheque is not a second one."""
+    return shared(one, other) / max(min(one[2] * one[3], other[2] * other[3]), 1e-9)
+
+
+def shared(one: Box, other: Box) -> float:
+    """Area that lies in both."""
     across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    both = max(across, 0.0) * max(down, 0.0)
-    return both / max(one[2] * one[3] + other[2] * other[3] - both, 1e-9)
+    return max(across, 0.0) * max(down, 0.0)

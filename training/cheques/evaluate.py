@@ -14,12 +14,15 @@ from rich.progress import track
 
 from embeddings.cheque import MODEL, Region, find_in
 from embeddings.errors import UnusableImage
-from training.cheques import card, real
+from training.cheques import card, drawing, ink, real
+from training.cheques.capture import box
 from training.cheques.conditions import CONDITIONS
+from training.cheques.ink import Bank, transparent
 from training.cheques.measures import Figures
 from training.cheques.real import Labelled
 
 console = Console()
+UNSEEN = 3_000_000  # seeds of cheques that nothing ever learned from or was chosen on
 Failure = tuple[Labelled, list[Region], str]
 
 
@@ -65,17 +68,31 @@ def sheet(failures: list[Failure], out: Path, width: int = 640, most: int = 60) 
         cv2.imwrite(str(out), np.vstack([np.hstack(cells[at : at + 3]) for at in range(0, len(cells), 3)]))
 
 
-def compositions(cheques: list[Labelled], count: int, data: Path, each: int = 1) -> list[Labelled]:
-    """Cheques signed by `count` writers of the Dutch set, whom nothing that ships was ever shown."""
+def compositions(cheques: list[Labelled], count: int, data: Path) -> list[Labelled]:
+    """Real cheques signed by `count` writers of the Dutch set, whom nothing that ships was ever shown."""
     writers = sorted((data / "sigcomp2011-dutch" / "genuine").iterdir())
     rng = np.random.default_rng([count, 11])
     made = []
-    for cheque in cheques * each:
-        chosen = rng.choice(len(writers), count, replace=False)
-        paths = [sorted(writers[at].glob("*.png")) for at in chosen]
+    for cheque in cheques:
+        paths = [sorted(writers[at].glob("*.png")) for at in rng.choice(len(writers), count, replace=False)]
         scans = [cv2.imread(str(some[rng.integers(len(some))]), cv2.IMREAD_GRAYSCALE) for some in paths]
         blank = Labelled(cheque.name, real.painted_out(cheque).image, cheque.boxes)
         made.append(real.composed(blank, scans, rng))
+    return made
+
+
+def drawn(count: int, data: Path, size: int = 88) -> list[Labelled]:
+    """Drawn cheques with `count` signatures, all by writers of the Dutch set; labels are fields."""
+    paths = sorted((data / "sigcomp2011-dutch" / "genuine").glob("*/*.png"))[::9]
+    signatures = [transparent(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)) for path in paths]
+    bank = Bank(signatures, ink.drawn(people=1, hands=30, first=UNSEEN).scripts)
+    made: list[Labelled] = []
+    seed = UNSEEN
+    while len(made) < size:
+        one = drawing.draw(np.random.default_rng([seed, 12]), bank, signed=True)
+        seed += 1
+        if len(one.fields) == count:
+            made.append(Labelled(str(seed), one.grey, [box(field) for field in one.fields]))
     return made
 
 
@@ -98,6 +115,9 @@ def sets(data: Path, *, quick: bool) -> list[tuple[str, Callable[[], list[Labell
         ("real, painted out", lambda: [real.painted_out(one) for one in cheques], False),
         ("real, signed by two unseen writers", lambda: compositions(cheques, 2, data), True),
         ("real, signed by three unseen writers", lambda: compositions(cheques, 3, data), True),
+        ("drawn, signed by one unseen writer", lambda: drawn(1, data), False),
+        ("drawn, signed by two unseen writers", lambda: drawn(2, data), False),
+        ("drawn, signed by three unseen writers", lambda: drawn(3, data), False),
         ("composited", lambda: real.read(data / "cheques" / "composited"), False),
     ]
     if quick:

@@ -24,7 +24,7 @@ console = Console()
 TOLERANCE = 2e-3
 UNSEEN = 600  # scenes
 PROVISIONAL = {"signature": 0.3, "cheque": 0.2, "second_cheque": 0.3}  # until they are chosen
-RARELY = 0.01  # of cheques may be taken for none, of single ones for two
+RARELY = 0.01  # of cheques may be taken for none, a third as many single ones for two
 NOWHERE = 0.1  # intersection over union with any signature; a mark that is merely inexact is not false
 LEAST = 0.1  # no threshold is lower
 FALSE = 0.03  # regions where nobody signed, a drawn scene, that the threshold bears
@@ -99,7 +99,7 @@ def choose(answers: list[tuple[Scene, Marks]]) -> tuple[dict[str, float], dict[s
     limits = {
         "signature": max(sorted([0.0, *false])[-1 - int(FALSE * len(whole))] + 0.005, LEAST),
         "cheque": max(float(np.quantile(one, RARELY)), LEAST),
-        "second_cheque": max(float(np.quantile(single, 1 - RARELY)), LEAST),
+        "second_cheque": max(float(np.quantile(single, 1 - RARELY / 3)), LEAST),
     }
     limits = {name: round(value, 3) for name, value in limits.items()}
     figures = {

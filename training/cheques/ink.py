@@ -5,6 +5,7 @@ A bank of both is drawn once and kept in a cache; cheques then only paste from i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,24 +25,25 @@ from training.synthetic import writer
 VERSION = "1"
 LARGEST = 420  # pixels on the long side of a signature that is kept
 WORDS, NUMBERS = 22, 14  # of each hand
-NUMERALS = [  # letters that nobody here has a shape for are left out when they are written
-    *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve", "twenty", "thirty"),
-    *(
-        "forty",
-        "fifty",
-        "sixty",
-        "hundred",
-        "thousand",
-        "lakh",
-        "million",
-        "and",
-        "only",
-        "rupees",
-        "euros",
-        "dollars",
-    ),
-    *("mille", "cent", "deux"),
+FEW = 60  # pictures that one core draws sooner than others can be started
+# Letters that nobody here has a shape for are left out when words are written.
+NUMERALS = [
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "twelve",
+    "twenty",
+    "thirty",
 ]
+NUMERALS += ["forty", "fifty", "sixty", "hundred", "thousand", "lakh", "million", "and", "only", "rupees", "euros"]
+NUMERALS += ["dollars", "mille", "cent", "deux"]
 
 Ink = np.ndarray  # uint8 (h, w): 0 nothing, 255 covered
 
@@ -76,11 +78,16 @@ def drawn(data: Path | None = None, *, people: int, hands: int, first: int) -> B
     jobs = [("person", seed) for seed in range(first, first + people)]
     jobs += [("scribbler", seed) for seed in range(first, first + people // 3)]
     jobs += [("file", str(path)) for path in _files(data)]
+    signatures = [one for some in _every(_signatures, jobs, "signatures") for one in some]
+    return Bank(signatures, _every(_script, range(first, first + hands), "handwriting"))
+
+
+def _every(draw: Callable, jobs: Sequence, what: str) -> list:
+    """In order, by every core if there is much to draw."""
+    if len(jobs) < FEW:
+        return [draw(job) for job in jobs]
     with ProcessPoolExecutor() as pool:
-        drawn = track(pool.map(_signatures, jobs, chunksize=16), "signatures", len(jobs), transient=True)
-        signatures = [one for some in drawn for one in some]
-        written = track(pool.map(_script, range(first, first + hands)), "handwriting", hands, transient=True)
-        return Bank(signatures, list(written))
+        return list(track(pool.map(draw, jobs, chunksize=8), what, len(jobs), transient=True))
 
 
 def _files(data: Path | None) -> list[Path]:

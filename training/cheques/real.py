@@ -16,6 +16,8 @@ from training.cheques.ink import resized, transparent
 SIGNATURE = 7  # of classes.txt
 Box = tuple[float, float, float, float]
 LETTER = 34  # pixels; what is larger, on cheques 2000 pixels wide, is no letter of a caption
+PRESSED = 90  # of 255; where a pen covered more, a scan in black and white shows it
+TRIED, EDGE = 40, 25  # places for a signature, and pixels of free paper around it
 ROW = 5  # letters that stand on one line are print
 
 
@@ -75,31 +77,38 @@ def _paint(image: np.ndarray, box: Box) -> None:
 
 
 def composed(cheque: Labelled, signatures: list[np.ndarray], rng: np.random.Generator) -> Labelled:
-    """Signatures, grey scans of other writers, written side by side onto a cheque that nobody signed; the last one
-    stands where its owner's stood. Boxes are those of the ink."""
-    image = cheque.image.copy()
-    spots, boxes = _spots(cheque, len(signatures), rng), []
-    for grey, (x, y, w, h) in zip(signatures, spots, strict=True):
+    """Signatures, grey scans of other writers, written onto a cheque that nobody signed: the first where its owner's
+    stood, the others on free paper in the lower half. As black as these cheques are; boxes are those of the ink."""
+    image, boxes = cheque.image.copy(), []
+    for number, grey in enumerate(signatures):
         ink = transparent(grey)
-        ink = resized(ink, min(w / ink.shape[1], h / ink.shape[0]))
-        left = int(np.clip(x + (w - ink.shape[1]) / 2, 0, image.shape[1] - ink.shape[1]))
-        top = int(np.clip(y + (h - ink.shape[0]) / 2, 0, image.shape[0] - ink.shape[0]))
-        place = image[top : top + ink.shape[0], left : left + ink.shape[1]]
-        tone = rng.uniform(10, 90)
-        place[:] = place - ink / 255 * np.maximum(place.astype(np.float32) - tone, 0)
-        boxes.append((float(left), float(top), float(ink.shape[1]), float(ink.shape[0])))
+        room = np.array([0.15 * image.shape[1], 0.13 * image.shape[0]]) * rng.uniform(0.8, 1.15)
+        ink = resized(ink, min(room[0] / ink.shape[1], room[1] / ink.shape[0]))
+        size = (ink.shape[1], ink.shape[0])
+        left, top = _own(cheque, size) if number == 0 else _free(image, size, rng)
+        place = image[top : top + size[1], left : left + size[0]]
+        place[ink > PRESSED] = np.minimum(place, 20)[ink > PRESSED]
+        boxes.append((float(left), float(top), float(size[0]), float(size[1])))
     return Labelled(cheque.name, image, boxes)
 
 
-def _spots(cheque: Labelled, count: int, rng: np.random.Generator) -> list[Box]:
-    """Room for so many signatures in a row, from right to left, the first where the cheque's own stood."""
+def _own(cheque: Labelled, size: tuple[int, int]) -> tuple[int, int]:
     h, w = cheque.image.shape
     x, y, width, height = max(cheque.boxes, key=lambda box: box[2] * box[3])
-    room = 0.15 * w, 0.13 * h
-    spots = []
-    middle = [x + width / 2, y + 0.42 * height]
-    for _ in range(count):
-        size = np.array(room) * rng.uniform(0.8, 1.15)
-        spots.append((middle[0] - size[0] / 2, middle[1] - size[1] / 2, *size))
-        middle[0] -= room[0] * rng.uniform(1.25, 1.5)
-    return spots
+    left, top = x + (width - size[0]) / 2, y + 0.42 * height - size[1] / 2
+    return int(np.clip(left, 0, w - size[0])), int(np.clip(top, 0, h - size[1]))
+
+
+def _free(image: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
+    """Of some places in the lower half the one with the least print and ink on it and around it."""
+    h, w = image.shape
+    tried = np.column_stack(
+        [rng.uniform(0.2 * w, 0.95 * w - size[0], TRIED), rng.uniform(0.52 * h, 0.86 * h - size[1], TRIED)]
+    )
+
+    def dark(spot: np.ndarray) -> int:
+        left, top = int(spot[0]) - EDGE, int(spot[1]) - EDGE
+        return int((image[top : top + size[1] + 2 * EDGE, left : left + size[0] + 2 * EDGE] < 128).sum())
+
+    left, top = min(tried, key=dark)
+    return int(left), int(top)
