@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.ink import PAPER, SPECK, darker, drop_specks, flatten, histogram, otsu, stroke_width
-from embeddings.tower import LiteRTTower
+from embeddings.runtime import Network
 
 Grey = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
@@ -27,12 +27,13 @@ AROUND = (1.5, 1.4)  # the tile is at least so many times as high and as wide as
 ENLARGED = 1.5  # at most
 MODEL = Path(__file__).with_name("lift.tflite")
 FAINTEST = 16  # grey levels of 224 that ink is darker than paper
-INSIDE = 0.2  # a connected piece belongs to the signature if this part of it lies in the box
+INSIDE = 0.2  # a connected piece belongs to the signature if this part of it lies in the box ...
+MARGIN = 0.1  # ... or this part of its height beside it: dots and ends of strokes that a detector missed
 LEAST = 40  # pixels of ink in a tile; less is no signature
 
 
 def lift(grey: Grey, box: Box) -> Mask:
-    """Mask (h, w) uint8 of 0 and 1, the ink of the signature in `box` of `grey` (H, W), an upright cheque or part of it.
+    """Mask (h, w) uint8 of 0 and 1: the ink of the signature in `box` of `grey` (H, W), an upright cheque or a part.
 
     The mask covers the box and what surrounds it, at the resolution of `grey`, because strokes leave boxes; pieces
     that only pass by are not in it. It is empty (all 0) where no pen was. ValueError if the box is not in the image.
@@ -81,12 +82,12 @@ def shrink(flat: Grey, scale: float) -> NDArray[np.float32]:
 
 def where(tile: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logit of "a pen was here" for each pixel of a tile."""
-    return np.asarray(network().embed(tile[np.newaxis])[0].reshape(TILE), np.float32)
+    return np.asarray(network()(tile[:, :, np.newaxis])[:, :, 0], np.float32)
 
 
 @cache
-def network() -> LiteRTTower:
-    return LiteRTTower(MODEL)
+def network() -> Network:
+    return Network(MODEL)
 
 
 def ink(flat: Grey, pen: NDArray[np.float32]) -> Mask:
@@ -109,5 +110,7 @@ def keep_own(mask: Mask, box: Box) -> None:
     """Clears, in place, connected pieces of which hardly anything lies in the box."""
     left, top, width, height = box
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    own = np.bincount(labels[top : top + height, left : left + width].ravel(), minlength=len(stats))
-    mask[(own < INSIDE * stats[:, cv2.CC_STAT_AREA])[labels]] = 0
+    near = round(MARGIN * height)
+    within = np.s_[max(0, top - near) : top + height + near, max(0, left - near) : left + width + near]
+    own = np.bincount(labels[within][mask[within].view(bool)], minlength=len(stats))
+    mask &= np.asarray(own >= INSIDE * stats[:, cv2.CC_STAT_AREA], np.uint8)[labels]

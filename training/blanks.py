@@ -1,7 +1,9 @@
 """Real cheques with the signature painted out, and what is printed under it printed again.
 
 No picture shows what lies under a signature, but cheques of one bank are printed alike, so the caption of one that
-nobody signed across stands for all of them. Looked at one by one: `python -m training.blanks --data DATA --out sheet.png`.
+nobody signed across stands for all of them. All 88 were looked at:
+
+    python -m training.blanks --data DATA --out sheet.png
 """
 
 from __future__ import annotations

@@ -24,14 +24,17 @@ CAPTIONS = (
     "Authorized signature", "Unterschrift", "Signature du tireur", "Firma", "Firma del titular", "Handtekening",
     "For and on behalf of", "Not negotiable", "Account payee only", "Director", "Proprietor", "Partner", "Drawer",
     "Authorised signatories", "Do not write below this line", "Or bearer", "Void after 90 days", "Payable at par",
-    "Please do not sign below", "Customer signature", "Sign here", "x", "MP", "Date", "Amount", "Underskrift", "Podpis",
+    "Please do not sign below", "Customer signature", "Sign here", "x", "MP", "Date", "Amount", "Underskrift",
+    "Podpis",
 )  # fmt: skip
-SYLLABLES = "ra ja shi pal ku mar an to ni ber li na mo ha med son fer nan dez wil le beau gar cia ster man ov ski".split()
-ALPHABETS = [
-    string.ascii_letters, string.digits, "".join(map(chr, range(0x391, 0x3C9))), "".join(map(chr, range(0x410, 0x450))),
-    "".join(map(chr, range(0x531, 0x556))), "".join(map(chr, range(0x10D0, 0x10F0))),
-    "".join(map(chr, range(0x621, 0x64A))),
+SYLLABLES = [
+    "an", "to", "ni", "ber", "li", "na", "mo", "ha", "med", "son", "fer", "nan", "dez", "wil", "le", "beau", "gar",
+    "cia", "ster", "man", "ov", "ski", "ku", "mar", "vel", "ri", "so", "ta", "lund", "berg",
 ]  # fmt: skip
+ALPHABETS = [string.ascii_letters, string.digits] + [
+    "".join(map(chr, range(first, last)))  # Greek, Cyrillic, Armenian, Georgian, Arabic
+    for first, last in ((0x391, 0x3C9), (0x410, 0x450), (0x531, 0x556), (0x10D0, 0x10F0), (0x621, 0x64A))
+]
 
 
 @cache
@@ -73,7 +76,8 @@ def words(rng: Rng) -> str:
         text = CAPTIONS[int(rng.integers(len(CAPTIONS)))]
     elif kind < 0.75:
         text = " ".join(
-            "".join(rng.choice(SYLLABLES, int(rng.integers(1, 4)))).capitalize() for _ in range(int(rng.integers(1, 4)))
+            "".join(rng.choice(SYLLABLES, int(rng.integers(1, 4)))).capitalize()
+            for _ in range(int(rng.integers(1, 4)))
         )
     elif kind < 0.88:
         text = "".join(rng.choice(list(string.digits + " -/"), int(rng.integers(3, 16))))
@@ -103,11 +107,14 @@ def turned(cover: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def caption(page: Page, cm: float, rng: Rng) -> None:
-    """One to three lines of print, centred on each other as often as not."""
+    """One to three lines of print, centred on each other as often as not; most stand under the middle of the page,
+    where the signature's lowest strokes run into them."""
     height = cm * rng.uniform(0.13, 0.32)
     tone = rng.uniform(0, 0.15) if rng.random() < 0.7 else rng.uniform(0.1, 0.6)
     x, y = rng.uniform(0, page.shape[1]), rng.uniform(0, page.shape[0])
     flush = rng.choice([0.0, 0.5, 1.0])
+    if rng.random() < 0.5:
+        x, y, flush = page.shape[1] * rng.normal(0.5, 0.2), page.shape[0] * rng.normal(0.68, 0.1), 0.5
     for _ in range(int(rng.integers(1, 4))):
         cover = lettering(words(rng), height, rng)
         put(page, cover, x - flush * cover.shape[1], y, tone)
@@ -138,7 +145,9 @@ def rule(page: Page, cm: float, rng: Rng) -> None:
     if kind < 0.4:
         dash = max(2, round(cm * rng.uniform(0.03, 0.2)))
         cover[:, np.arange(width) % dash < dash * rng.uniform(0.2, 0.6)] = 0
-    page *= 1 - cover.astype(np.float32) / 255 * (1 - (rng.uniform(0, 0.2) if rng.random() < 0.6 else rng.uniform(0, 0.75)))
+    page *= 1 - cover.astype(np.float32) / 255 * (
+        1 - (rng.uniform(0, 0.2) if rng.random() < 0.6 else rng.uniform(0, 0.75))
+    )
 
 
 def frame(page: Page, cm: float, rng: Rng) -> None:
@@ -146,7 +155,9 @@ def frame(page: Page, cm: float, rng: Rng) -> None:
     x, y = rng.uniform(-0.2, 0.8) * page.shape[1], rng.uniform(-0.2, 0.8) * page.shape[0]
     w, h = cm * rng.uniform(1, 8), cm * rng.uniform(0.6, 4)
     cover = np.zeros(page.shape, np.uint8)
-    cv2.rectangle(cover, (round(x), round(y)), (round(x + w), round(y + h)), 255, max(1, round(cm * rng.uniform(0.01, 0.05))))
+    cv2.rectangle(
+        cover, (round(x), round(y)), (round(x + w), round(y + h)), 255, max(1, round(cm * rng.uniform(0.01, 0.05)))
+    )
     page *= 1 - cover.astype(np.float32) / 255 * (1 - rng.uniform(0, 0.7))
 
 

@@ -27,6 +27,7 @@ from training.lifting.signed import Pen, pen_of, sample
 from training.synthetic import writer
 
 CHUNK = 100
+PIECE = (128, 192)  # of a tile, that one step learns from
 DRAWN = 500  # made-up writers
 console = Console()
 
@@ -58,7 +59,9 @@ def _chunk(seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng([7, seed])
     drawn = [sample(_PENS, rng) for _ in range(CHUNK)]
     tiles = np.stack([np.round(255 * tile).astype(np.uint8) for tile, _, _ in drawn])
-    labels = np.stack([np.round(10 * counts).astype(np.uint8) + 100 * pen.astype(np.uint8) for _, pen, counts in drawn])
+    labels = np.stack(
+        [np.round(10 * counts).astype(np.uint8) + 100 * pen.astype(np.uint8) for _, pen, counts in drawn]
+    )
     return tiles, labels
 
 
@@ -75,19 +78,23 @@ def tiles(data: Path, out: Path, count: int, workers: int) -> tuple[np.ndarray, 
 
 
 def batch(tiles: np.ndarray, labels: np.ndarray, rng: np.random.Generator, size: int) -> tuple[np.ndarray, ...]:
-    """Tiles float32, pen bool and weights float32, each (n, h, w, 1), shifted a little and darker or paler."""
-    rows = np.sort(rng.integers(0, len(tiles), size))
-    dy, dx = rng.integers(-6, 7), rng.integers(-12, 13)
-    seen = np.roll(tiles[rows], (dy, dx), (1, 2)).astype(np.float32)[..., None] / 255
-    label = np.roll(labels[rows], (dy, dx), (1, 2))[..., None]
-    seen = np.clip(seen * np.exp(rng.normal(0, 0.15, (size, 1, 1, 1))), 0, 1).astype(np.float32)
-    return seen, label >= 100, (label % 100).astype(np.float32) / 10
+    """Pieces `PIECE` of tiles float32, pen bool and weights float32, each (n, h, w, 1), darker or paler: half the
+    price of whole tiles, and most of what is left out is paper."""
+    high, wide = PIECE
+    seen, label = np.zeros((size, *PIECE), np.float32), np.zeros((size, *PIECE), np.uint8)
+    for number, row in enumerate(rng.integers(0, len(tiles), size)):
+        y = int(rng.integers(0, TILE[0] - high + 1))
+        x = round((TILE[1] - wide) * (0.5 + 0.5 * np.clip(rng.normal(0, 0.6), -1, 1)))
+        seen[number] = tiles[row, y : y + high, x : x + wide]
+        label[number] = labels[row, y : y + high, x : x + wide]
+    seen = np.clip(seen / 255 * np.exp(rng.normal(0, 0.15, (size, 1, 1))), 0, 1).astype(np.float32)
+    return seen[..., None], (label >= 100)[..., None], (label % 100).astype(np.float32)[..., None] / 10
 
 
 def fit(tiles: np.ndarray, labels: np.ndarray, steps: int, out: Path, size: int = 16, seed: int = 0) -> keras.Model:
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
-    model = build()
+    model = build(PIECE)
     rate = keras.optimizers.schedules.CosineDecay(1e-4, steps - 200, alpha=0.01, warmup_target=4e-3, warmup_steps=200)
     optimizer = keras.optimizers.Adam(rate)
 
@@ -97,24 +104,28 @@ def fit(tiles: np.ndarray, labels: np.ndarray, steps: int, out: Path, size: int 
             logit = model(seen, training=True)
             each = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(pen, tf.float32), logit)
             loss = tf.reduce_sum(each * counts) / tf.reduce_sum(counts)
-        optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables, strict=True))
+        optimizer.apply_gradients(
+            zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables, strict=True)
+        )
         return loss
 
     losses = []
     for number in range(steps):
         losses.append(float(step(*batch(tiles, labels, rng, size))))
-        if number % 100 == 99:
-            console.print(f"{number + 1}: {np.mean(losses[-100:]):.4f}")
-        if number % 500 == 499:
+        if number % 50 == 49:
+            console.print(f"{number + 1}: {np.mean(losses[-50:]):.4f}")
+        if number % 250 == 249:
             write(model, out / f"lift-{number + 1}.tflite")
             model.save_weights(out / "lift.weights.h5")
     return model
 
 
 def write(model: keras.Model, path: Path) -> None:
-    """The network as LiteRT reads it, weights in half precision."""
+    """The network for whole tiles, as LiteRT reads it, weights in half precision."""
+    whole = build()
+    whole.set_weights(model.get_weights())
     inputs = keras.Input((*TILE, 1), batch_size=1)
-    fixed = keras.Model(inputs, model(inputs))
+    fixed = keras.Model(inputs, whole(inputs))
     converter = tf.lite.TFLiteConverter.from_keras_model(fixed)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
@@ -124,7 +135,9 @@ def write(model: keras.Model, path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m training.lifting.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m training.lifting.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/lift"))
