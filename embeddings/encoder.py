@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from embeddings import bundle
 from embeddings.bundle import Bundle
 from embeddings.errors import UnusableImage
-from embeddings.preprocess import Box, prepare
+from embeddings.preprocess import Box, Prepared, prepare, prepare_mask
 from embeddings.quality import Quality
 from embeddings.tower import LiteRTTower, Tower
 
@@ -51,7 +51,14 @@ class Encoder:
     def read(self, image: bytes, box: Box | None = None) -> Reading:
         """Embeds one image, or what lies in a box (left, top, width, height in pixels) of it, and says how good it
         is; raises `UnusableImage` with index 0."""
-        prepared = prepare(image, box)
+        return self._read(prepare(image, box))
+
+    def read_mask(self, mask: NDArray[np.uint8]) -> Reading:
+        """The same for ink that was lifted off a page, a mask (h, w) uint8 of 0 and 1; raises `UnusableImage` with
+        index 0, `no_ink` where nothing was left."""
+        return self._read(prepare_mask(mask))
+
+    def _read(self, prepared: Prepared) -> Reading:
         started = perf_counter()
         vector = self._tower.embed(prepared.canvas[np.newaxis])[0]
         embed_ms = (perf_counter() - started) * 1000

@@ -14,10 +14,19 @@ from embeddings.decode import decode
 from embeddings.errors import UnusableImage
 from embeddings.ink import find_ink, halve, read_ink
 from embeddings.moments import lean, moments, spread_when_turned
-from embeddings.quality import BLOCKING, Quality, assess
+from embeddings.quality import BLOCKING, Quality, assess, assess_lifted
 from embeddings.thin import thin
 
-__all__ = ["CANVAS", "PREPROCESSING_VERSION", "Prepared", "find_ink", "normalise", "prepare", "preprocess"]
+__all__ = [
+    "CANVAS",
+    "PREPROCESSING_VERSION",
+    "Prepared",
+    "find_ink",
+    "normalise",
+    "prepare",
+    "prepare_mask",
+    "preprocess",
+]
 
 PREPROCESSING_VERSION = "2"  # any change that moves a pixel of a canvas needs a new one, and a new bundle
 CANVAS = (128, 256)
@@ -81,6 +90,18 @@ def crop(grey: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     if min(left, top) < 0 or min(width, height) < 1 or left + width > grey.shape[1] or top + height > grey.shape[0]:
         raise UnusableImage(0, "box_outside")
     return grey[top : top + height, left : left + width]
+
+
+def prepare_mask(mask: NDArray[np.uint8]) -> Prepared:
+    """`prepare` of ink that is already told from its page: a mask (h, w) uint8 of 0 and 1, as `embeddings.lift` gives
+    it. Raises `UnusableImage` with index 0 where too little is left."""
+    start = perf_counter()
+    quality = assess_lifted(mask)
+    for code in quality.codes:
+        if code in BLOCKING:
+            raise UnusableImage(0, code)
+    canvas = normalise(mask)
+    return Prepared(canvas, quality, 0.0, 1e3 * (perf_counter() - start), (mask.shape[1], mask.shape[0]))
 
 
 def reduce(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -63,6 +63,25 @@ def assess(ink: Ink) -> Quality:
     return Quality(not codes, codes)
 
 
+def assess_lifted(mask: NDArray[np.uint8]) -> Quality:
+    """Quality of ink that was lifted off a page, by its mask alone: paper, print and neighbours were judged when it
+    was lifted, so what is left to ask is whether there is a signature and enough of it. `no_ink`, `too_small` and
+    `print_not_ink` never pass; `clipped` does."""
+    pen = stroke_width(mask)
+    if not cv2.countNonZero(mask):
+        return Quality(False, ("no_ink",))
+    columns, rows = profile(mask, 0), profile(mask, 1)
+    spread = moments_of(columns, rows)[2]
+    if int(rows.sum()) / pen < LENGTHS[0] * spread:
+        return Quality(False, ("no_ink",))
+    if spread < LEAST_SPREAD:
+        return Quality(False, ("too_small",))
+    if is_print(mask):
+        return Quality(False, ("print_not_ink",))
+    clipped = is_clipped(mask, pen)
+    return Quality(not clipped, ("clipped",) if clipped else ())
+
+
 def blocking(ink: Ink) -> str | None:
     if not is_paper(ink.histogram):
         return "not_on_paper"

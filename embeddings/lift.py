@@ -1,0 +1,116 @@
+"""Lifts a signature off a cheque: the writer's ink alone, without rules, captions, stamps and security background.
+
+Print and pen are often equally black, so what tells them apart is shape. A small network reads a tile around the
+signature and says of each spot whether a pen was there (a U-Net: Ronneberger, Fischer and Brox, 2015); which pixels
+of a spot are ink is decided by their grey at the page's own resolution, as on a plain scan, so that strokes keep
+their outline.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.ink import PAPER, SPECK, darker, drop_specks, flatten, histogram, otsu, stroke_width
+from embeddings.runtime import Network
+
+Grey = NDArray[np.uint8]
+Mask = NDArray[np.uint8]
+Box = tuple[int, int, int, int]  # left, top, width, height
+
+TILE = (160, 320)  # what the network sees: height, width
+AROUND = (1.5, 1.4)  # the tile is at least so many times as high and as wide as the box
+ENLARGED = 1.5  # at most
+MODEL = Path(__file__).with_name("lift.tflite")
+FAINTEST = 16  # grey levels of 224 that ink is darker than paper
+INSIDE = 0.2  # a connected piece belongs to the signature if this part of it lies in the box ...
+MARGIN = 0.1  # ... or this part of its height beside it: dots and ends of strokes that a detector missed
+LEAST = 40  # pixels of ink in a tile; less is no signature
+
+
+def lift(grey: Grey, box: Box) -> Mask:
+    """Mask (h, w) uint8 of 0 and 1: the ink of the signature in `box` of `grey` (H, W), an upright cheque or a part.
+
+    The mask covers the box and what surrounds it, at the resolution of `grey`, because strokes leave boxes; pieces
+    that only pass by are not in it. It is empty (all 0) where no pen was. ValueError if the box is not in the image.
+    """
+    x, y, w, h = inside(box, grey.shape)
+    region, scale = around((x, y, w, h))
+    flat = flatten(cut(grey, region))
+    pen = where(shrink(flat, scale))
+    mask = ink(flat, pen)
+    keep_own(mask, (x - region[0], y - region[1], w, h))
+    return mask
+
+
+def inside(box: Box, shape: tuple[int, ...]) -> Box:
+    """The part of a box that lies in an image of this shape; ValueError if there is none."""
+    left, top = max(0, box[0]), max(0, box[1])
+    right, bottom = min(shape[1], box[0] + box[2]), min(shape[0], box[1] + box[3])
+    if right <= left or bottom <= top:
+        raise ValueError(f"box {box} does not lie in an image of {shape[1]} x {shape[0]} pixels")
+    return left, top, right - left, bottom - top
+
+
+def around(box: Box) -> tuple[Box, float]:
+    """The region about a box that fills a tile, and tile pixels to one of its pixels."""
+    left, top, width, height = box
+    scale = min(TILE[0] / (AROUND[0] * height), TILE[1] / (AROUND[1] * width), ENLARGED)
+    high, wide = round(TILE[0] / scale), round(TILE[1] / scale)
+    return (left + (width - wide) // 2, top + (height - high) // 2, wide, high), scale
+
+
+def cut(grey: Grey, region: Box) -> Grey:
+    """A region of an image, what lies outside of it as white as its brightest border."""
+    left, top, width, height = region
+    x, y, w, h = inside(region, grey.shape)
+    part = grey[y : y + h, x : x + w]
+    sides = (y - top, top + height - y - h, x - left, left + width - x - w)
+    return np.asarray(cv2.copyMakeBorder(part, *sides, cv2.BORDER_CONSTANT, value=int(part.max())), np.uint8)
+
+
+def shrink(flat: Grey, scale: float) -> NDArray[np.float32]:
+    """The network's input, float32 `TILE`: 0 paper, 1 black."""
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(flat, TILE[::-1], interpolation=how)
+    return np.asarray(np.clip((PAPER - small.astype(np.float32)) / PAPER, 0, 1), np.float32)
+
+
+def where(tile: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logit of "a pen was here" for each pixel of a tile."""
+    return np.asarray(network()(tile[:, :, np.newaxis])[:, :, 0], np.float32)
+
+
+@cache
+def network() -> Network:
+    return Network(MODEL)
+
+
+def ink(flat: Grey, pen: NDArray[np.float32]) -> Mask:
+    """Pixels of `flat` that are dark where the pen was. How dark is judged in the pen's own surroundings, where ink
+    and paper are about as many: over the whole region, print would decide it."""
+    height, width = flat.shape
+    penned = np.asarray(pen > 0, np.uint8)
+    if cv2.countNonZero(penned) < LEAST:
+        return np.zeros_like(flat)
+    near = cv2.resize(cv2.dilate(penned, np.ones((5, 5), np.uint8)), (width, height), interpolation=cv2.INTER_NEAREST)
+    limit = min(otsu(histogram(flat[near.view(bool)])), PAPER - FAINTEST)
+    spots = cv2.resize(pen, (width, height), interpolation=cv2.INTER_LINEAR)
+    mask = darker(flat, limit)
+    mask[spots <= 0] = 0
+    drop_specks(mask, SPECK * stroke_width(mask) ** 2)
+    return mask
+
+
+def keep_own(mask: Mask, box: Box) -> None:
+    """Clears, in place, connected pieces of which hardly anything lies in the box."""
+    left, top, width, height = box
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    near = round(MARGIN * height)
+    within = np.s_[max(0, top - near) : top + height + near, max(0, left - near) : left + width + near]
+    own = np.bincount(labels[within][mask[within].view(bool)], minlength=len(stats))
+    mask &= np.asarray(own >= INSIDE * stats[:, cv2.CC_STAT_AREA], np.uint8)[labels]
