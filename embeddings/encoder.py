@@ -23,14 +23,15 @@ BUNDLES = Path(__file__).parent / "bundles"
 
 @dataclass(frozen=True)
 class Reading:
-    """One image, read: its vector float32 (d,), its quality, its (width, height), milliseconds by step, and the model
-    version that read it, for only vectors of one version may be compared."""
+    """One image, read: its vector float32 (d,), its quality, its (width, height), milliseconds by step, the model
+    version that read it, for only vectors of one version may be compared, and its canvas float32 (128, 256)."""
 
     vector: Vectors
     quality: Quality
     size: tuple[int, int]
     timings_ms: dict[str, float]
     model_version: str
+    canvas: NDArray[np.float32]
 
 
 class Encoder:
@@ -63,7 +64,7 @@ class Encoder:
         vector = self._tower.embed(prepared.canvas[np.newaxis])[0]
         embed_ms = (perf_counter() - started) * 1000
         timings = {"decode": prepared.decode_ms, "preprocess": prepared.preprocess_ms, "embed": embed_ms}
-        return Reading(vector, prepared.quality, prepared.size, timings, self.model_version)
+        return Reading(vector, prepared.quality, prepared.size, timings, self.model_version, prepared.canvas)
 
     def embed(self, images: Sequence[bytes]) -> Vectors:
         """Encoded images (PNG, JPEG, TIFF, BMP) to vectors float32 (n, d).

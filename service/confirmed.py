@@ -17,12 +17,10 @@ from service.customers import open_identity
 from service.enrolment import Drawn, Validity, add_specimens
 from service.errors import Refused
 from service.events import record
-from service.models import Event, QuestionedImage, Specimen, Verification
+from service.models import Event, Specimen
 from service.product import Product
-from service.vault import SealedValue, Vault
-from service.verification import get_verification
-
-QUESTION = "question"
+from service.vault import Vault
+from service.verification import get_verification, questioned_image
 
 ENROLLED = "signature_enrolled"
 
@@ -66,7 +64,7 @@ def find_confirmed(session: Session, vault: Vault, verification_id: str, positio
     if found.customer is None:
         raise Refused("signature_not_assigned")
     left, top, width, height = found.box
-    image = signature_alone(_questioned_image(session, vault, verification), (left, top, width, height))
+    image = signature_alone(questioned_image(session, vault, verification), (left, top, width, height))
     return Confirmed(open_identity(vault, found.customer).customer_id, found.customer.owner, image)
 
 
@@ -76,13 +74,6 @@ def signature_alone(image: bytes, box: Box) -> bytes:
     if box == (0, 0, grey.shape[1], grey.shape[0]):
         return image
     return cv2.imencode(".png", crop(grey, box))[1].tobytes()
-
-
-def _questioned_image(session: Session, vault: Vault, verification: Verification) -> bytes:
-    row = session.get(QuestionedImage, verification.id)
-    if row is None:
-        raise Refused("evidence_not_found")
-    return vault.open(verification.verification_id, QUESTION, SealedValue(row.key_id, row.nonce, row.sealed))
 
 
 def _read(encoder: Encoder, image: bytes) -> Drawn:

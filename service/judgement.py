@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from embeddings.bundle import Bundle, Thresholds
+from service import copies
 from service.assignment import Match, Scores, assign
 from service.comparing import Best, Enrolled, Person, Reference, on_day, read_templates
 from service.dates import today
@@ -69,10 +70,16 @@ class Judgement:
 
 
 def judge(
-    connection: Connection, product: Product, account_id: str, question: Question, version: str | None = None
+    connection: Connection,
+    product: Product,
+    account_id: str,
+    question: Question,
+    version: str | None = None,
+    apart_from: str | None = None,
 ) -> Judgement:
-    """By the active model version, or by `version`. Raises `account_not_found`, `account_not_enrolled` where nobody
-    on the account has a specimen, `amount_missing` and `currency_missing` where the mandate needs them, and
+    """By the active model version, or by `version`. `apart_from` is the verification that answered the same question
+    already, if one did: a signature is no copy of itself. Raises `account_not_found`, `account_not_enrolled` where
+    nobody on the account has a specimen, `amount_missing` and `currency_missing` where the mandate needs them, and
     `Overtaken` where the image was read under another version."""
     started = perf_counter()
     asked = question.asked
@@ -88,7 +95,12 @@ def judge(
     terms = _terms(product, encoder.bundle, question, enrolled)
     compared = [{key: one.compare(encoder, seen.reading) for key, one in enrolled.items()} for seen in question.seen]
     found = [_scores(matches, terms.thresholds) for matches in compared]
-    cautions = _cautions(product.policy, question, terms.band, enrolled, assign(found))
+    assignment = assign(found)
+    cautions = _cautions(product.policy, question, terms.band, enrolled, assignment)
+    for seen, key in zip(question.seen, assignment, strict=True):
+        if key is not None and copies.is_copy(connection, product, enrolled[key], seen.reading, apart_from):
+            cautions.append("possible_copy")
+            break
     ruling = rule_since(then, now, cheque, today(), found, cautions)
     steps = {**question.timings_ms, "match": (perf_counter() - started) * 1000}
     timings = {**steps, "total": sum(steps.values())}

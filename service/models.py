@@ -337,8 +337,8 @@ class Match:
 
 
 class FoundSignature(Match, Base):
-    """A signature found on the questioned image and the signatory it is assigned to. The seal holds its vector, by
-    which a copy of it on a later cheque is known again; it empties itself when the person goes."""
+    """A signature found on the questioned image and the signatory it is assigned to. The seal holds its bare
+    ink, by which a copy of it on a later cheque is known again; a removal empties it."""
 
     __tablename__ = "verification_signatures"
 

@@ -13,7 +13,17 @@ from sqlalchemy.orm import Session
 from service import idempotency, review, templates
 from service.customers import get_customer, get_specimen
 from service.events import record
-from service.models import Candidate, Customer, FoundSignature, Receipt, Signatory, Specimen
+from service.models import (
+    Account,
+    Candidate,
+    Customer,
+    FoundSignature,
+    QuestionedImage,
+    Receipt,
+    Signatory,
+    Specimen,
+    Verification,
+)
 from service.vault import Vault
 
 
@@ -27,6 +37,7 @@ def remove_customer(session: Session, vault: Vault, customer_id: str, *, actor: 
         "specimens": len(specimens),
         "images": len(specimens),
         "templates": templates.remove(session, specimens),
+        **_forget_evidence(session, customer),
         "verifications": _forget_matches(session, customer),
         "notes": notes,
         "signatory_entries": _take_off_accounts(session, customer),
@@ -50,6 +61,23 @@ def remove_specimen(session: Session, vault: Vault, customer_id: str, specimen_i
     receipt = _write_receipt(session, counts)
     record(session, "specimen_removed", actor=actor, subject=receipt.receipt_id)
     return receipt
+
+
+def _forget_evidence(session: Session, customer: Customer) -> dict[str, int]:
+    """What was kept of questioned signatures goes wherever the person was compared, whoever's they were taken for.
+    So it does where nobody was compared, as with expired specimens, and the person could have signed."""
+    accounts = select(Account.account_id).join(Signatory).where(Signatory.customer_id == customer.id)
+    nobody = ~select(Candidate.id).where(Candidate.verification_id == Verification.id).exists()
+    unnamed = select(Verification.id).where(Verification.account_id.in_(accounts), nobody)
+    about = _naming(customer).union(unnamed)
+    kept = FoundSignature.sealed.is_not(None)
+    emptied = update(FoundSignature).where(FoundSignature.verification_id.in_(about), kept)
+    return {
+        "questioned_images": _count(
+            session, delete(QuestionedImage).where(QuestionedImage.verification_id.in_(about))
+        ),
+        "questioned_signatures": _count(session, emptied.values(key_id=None, nonce=None, sealed=None)),
+    }
 
 
 def _naming(customer: Customer) -> Select[Any]:

@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     claim_minutes: float = Field(
         30, gt=0, le=10_080, description="How long a claim of a referred verification keeps others from taking it."
     )
+    evidence: Literal["all", "referred", "none"] = Field(
+        "all",
+        description="For which verifications the questioned image is kept, sealed, to show it to a person: `all`, "
+        "`referred` or `none`.",
+    )
     idempotency_hours: float = Field(24, gt=0, description="How long an `Idempotency-Key` replays its answer.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level that is logged, as one JSON object a line on standard error."

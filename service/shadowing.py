@@ -1,7 +1,7 @@
 """Shadow scores: what a model version that is not active would have answered, beside what was answered.
 
 They are kept apart and are in no answer. Scoring happens after the answer has gone, in the process that still has the
-image: a questioned image is never stored.
+image: what is kept of it is sealed, and perhaps nothing is.
 """
 
 from typing import NamedTuple
@@ -37,7 +37,8 @@ def score_in_shadow(product: Product, account_id: str, asked: Asked, verificatio
     if shadow is None:
         return
     try:
-        _keep(product, shadow, verification_id, _judge(product, shadow, account_id, asked))
+        answer = _judge(product, shadow, account_id, asked, verification_id)
+        _keep(product, shadow, verification_id, answer)
     except Exception as problem:
         log.warning("shadow_failed", model_version=shadow.model_version, problem=type(problem).__name__)
 
@@ -55,11 +56,11 @@ def list_changes(session: Session, activation: Activation) -> list[Change]:
     return [Change(*row) for row in rows]
 
 
-def _judge(product: Product, shadow: Shadow, account_id: str, asked: Asked) -> Judgement | None:
+def _judge(product: Product, shadow: Shadow, account_id: str, asked: Asked, verification_id: str) -> Judgement | None:
     question = read(product.models.encoder_of(shadow.model_version), asked)
     with product.database.asking() as connection:
         try:
-            return judge(connection, product, account_id, question, shadow.model_version)
+            return judge(connection, product, account_id, question, shadow.model_version, apart_from=verification_id)
         except Refused as refused:
             if refused.code == "account_not_enrolled":
                 return None

@@ -1,19 +1,24 @@
 """Verifications: the judgement of a questioned signature against an account, kept and shown again."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
+from service import copies
 from service.comparing import Best
 from service.database import Overtaken, direct_insert, insert_rows, pipelined
 from service.errors import Refused
 from service.events import record
 from service.judgement import Judgement, Signature, judge
-from service.models import Candidate, FoundSignature, Review, Verification
+from service.models import Candidate, FoundSignature, QuestionedImage, Review, Verification
 from service.product import Product
 from service.question import Question
+from service.vault import SealedValue, Vault
+
+IMAGE = "question"
+"""What the seal of a kept image is for; its owner is the verification, for it may show several people's hands."""
 
 
 def verify(session: Session, product: Product, account_id: str, question: Question, *, actor: str) -> Judgement:
@@ -25,9 +30,10 @@ def verify(session: Session, product: Product, account_id: str, question: Questi
     """
     with product.database.asking() as connection:
         judgement = judge(connection, product, account_id, question)
+    kept = _seal(product, question, judgement)
     try:
         with pipelined(session):
-            _keep(session, judgement)
+            _keep(session, judgement, kept)
             record(
                 session,
                 f"{judgement.kind}_verified",
@@ -69,16 +75,47 @@ def list_verifications(
     return list(session.scalars(query.filter_by(**{name: value for name, value in filters.items() if value})))
 
 
-def _keep(session: Session, judgement: Judgement) -> None:
+def questioned_image(session: Session, vault: Vault, verification: Verification) -> bytes:
+    """As it was sent. Raises `evidence_not_found` where it was not kept, or went with somebody erased."""
+    kept = session.get(QuestionedImage, verification.id)
+    if kept is None:
+        raise Refused("evidence_not_found")
+    return vault.open(verification.verification_id, IMAGE, SealedValue(kept.key_id, kept.nonce, kept.sealed))
+
+
+class _Kept(NamedTuple):
+    """What is kept sealed of a question: the image, where the settings say so, and the ink of each signature that is
+    somebody's."""
+
+    image: SealedValue | None
+    inks: list[SealedValue | None]
+
+
+def _seal(product: Product, question: Question, judgement: Judgement) -> _Kept:
+    """Before the transaction: others wait for their turn to write."""
+    vault, keeps = product.vault, product.settings.evidence
+    keeps_image = keeps == "all" or (keeps == "referred" and judgement.outcome == "refer")
+    return _Kept(
+        vault.seal(judgement.verification_id, IMAGE, question.asked.image) if keeps_image else None,
+        [
+            copies.seal(vault, found.customer.owner, seen.reading.canvas) if found.customer else None
+            for seen, found in zip(question.seen, judgement.signatures, strict=True)
+        ],
+    )
+
+
+def _keep(session: Session, judgement: Judgement, kept: _Kept) -> None:
     """Inserts the rows themselves. This is the busiest write of all, and a unit of work costs more than its rows."""
     connection = session.connection()
     insert_rows(connection, _INSERT_VERIFICATION, [{name: getattr(judgement, name) for name in _COLUMNS}])
     signatures = [
-        {"position": position, "box": found.box, **_match(judgement, found)}
-        for position, found in enumerate(judgement.signatures)
+        {"position": position, "box": found.box, **_match(judgement, found), **(ink._asdict() if ink else _NO_INK)}
+        for position, (found, ink) in enumerate(zip(judgement.signatures, kept.inks, strict=True))
     ]
     insert_rows(connection, _INSERT_SIGNATURE, signatures)
     insert_rows(connection, _INSERT_CANDIDATE, [_match(judgement, best) for best in judgement.candidates])
+    if kept.image:
+        insert_rows(connection, _INSERT_IMAGE, [{"of": judgement.verification_id, **kept.image._asdict()}])
 
 
 def _match(judgement: Judgement, match: Signature | Best) -> dict[str, Any]:
@@ -102,3 +139,5 @@ _OF = select(Verification.id).where(Verification.verification_id == bindparam("o
 _INSERT_VERIFICATION = direct_insert(Verification)
 _INSERT_SIGNATURE = direct_insert(FoundSignature).values(verification_id=_OF)
 _INSERT_CANDIDATE = direct_insert(Candidate).values(verification_id=_OF)
+_INSERT_IMAGE = direct_insert(QuestionedImage).values(verification_id=_OF)
+_NO_INK = dict.fromkeys(SealedValue._fields)

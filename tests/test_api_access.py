@@ -29,6 +29,7 @@ CONTRACT = {
     ("POST", "/v1/accounts/<account_id>/verifications"): "verify",
     ("GET", "/v1/verifications"): "review",
     ("GET", "/v1/verifications/<verification_id>"): "review",
+    ("GET", "/v1/verifications/<verification_id>/evidence.png"): "review",
     ("POST", "/v1/verifications/<verification_id>/claim"): "review",
     ("DELETE", "/v1/verifications/<verification_id>/claim"): "review",
     ("POST", "/v1/verifications/<verification_id>/decision"): "review",

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from service.models import Event, Specimen
 from service.vault import SealedValue
 from tests.support.images import on_a_page, signature
-from tests.support.referrals import Referral, accept, code, decide, keep_image, refer, refer_again
+from tests.support.referrals import Referral, accept, code, decide, refer, refer_again
 from tests.support.world import Answer, World
 
 QUESTIONED = signature("ada", 1)
@@ -17,9 +17,7 @@ QUESTIONED = signature("ada", 1)
 
 @pytest.fixture
 def accepted(world: World) -> Referral:
-    """With its image kept."""
     referral = refer(world, QUESTIONED, specimen=signature("ada"))
-    keep_image(world, referral, QUESTIONED)
     accept(world, referral)
     return referral
 
@@ -43,7 +41,6 @@ def test_no_decision_makes_a_specimen_by_itself(world: World, accepted: Referral
 
 def test_one_that_looks_like_somebody_elses_stays_pending(world: World) -> None:
     referral = refer(world, signature("bruno"), specimen=signature("ada"))
-    keep_image(world, referral, signature("bruno"))
     accept(world, referral)
 
     with world.thresholds_between(signature("ada"), signature("bruno")):
@@ -57,7 +54,6 @@ def test_of_a_larger_image_what_lies_in_the_box_is_enrolled(world: World) -> Non
     page, box = on_a_page(QUESTIONED, left=311, top=420)
     first = refer(world, signature("ada"))
     referral = refer_again(world, first, page, box=",".join(map(str, box)))
-    keep_image(world, referral, page)
     accept(world, referral)
 
     with world.trusting():
@@ -77,12 +73,12 @@ def test_only_what_a_person_has_accepted_is_enrolled(world: World) -> None:
     accept(world, rejected, "reject")
 
     for one in (by_machine, undecided, rejected):
-        keep_image(world, one, signature("ada"))
         assert code(_enrol(world, one)) == (409, "verification_not_accepted")
     assert code(_enrol(world, Referral("ver_0", "", ""))) == (404, "verification_not_found")
 
 
-def test_without_the_image_there_is_nothing_to_enrol(world: World) -> None:
+def test_without_the_image_there_is_nothing_to_enrol(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.product, "settings", world.settings.model_copy(update={"evidence": "none"}))
     referral = refer(world, signature("ada"))
     accept(world, referral)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select, text, update
 
 from embeddings.encoder import Reading
+from embeddings.preprocess import CANVAS
 from embeddings.quality import Quality
 from service import searching
 from service.customers import Identity, lookup
@@ -45,7 +46,9 @@ class Bank:
         vector[0] = number * 10 * too_far
         vector[1] = 0 if like_the_others else too_far
         quality = Quality(ok=True, codes=())
-        return Drawn(b"an image", Reading(vector, quality, (300, 100), {}, encoder.model_version))
+        return Drawn(
+            b"an image", Reading(vector, quality, (300, 100), {}, encoder.model_version, np.zeros(CANVAS, np.float32))
+        )
 
     def enrol(self, number: int, specimens: int = 1) -> None:
         drawn = [self.specimen(number)] * specimens

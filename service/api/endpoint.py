@@ -25,7 +25,10 @@ SECURITY = "api_key"
 REPEATABLE = ("POST", "DELETE")
 """Methods that take an `Idempotency-Key`; a PUT or GET may be repeated as it is."""
 
-View = Callable[..., BaseModel | tuple[BaseModel, int]]
+JSON = "application/json"
+PNG = "image/png"
+
+View = Callable[..., BaseModel | tuple[BaseModel, int] | bytes]
 
 
 def endpoint(
@@ -34,14 +37,17 @@ def endpoint(
     path: str,
     *,
     scope: str,
-    returns: type[BaseModel],
+    returns: type[BaseModel] | str,
     status: int = 200,
     body: type[BaseModel] | None = None,
     query: type[BaseModel] | None = None,
     refusals: Sequence[str] = (),
     stores: bool = True,
 ) -> Callable[[View], View]:
-    """`stores` is false for a POST that only asks: it then takes no place in the queue of those who write."""
+    """`returns` is the model of the answer, or the media type of one that is bytes. `stores` is false for a POST that
+    only asks: it then takes no place in the queue of those who write."""
+
+    media = returns if isinstance(returns, str) else JSON
 
     def decorate(view: View) -> View:
         @wraps(view)
@@ -54,17 +60,21 @@ def endpoint(
                 inputs["body"] = read_body(body)
             if query is not None:
                 inputs["query"] = read_query(query)
-            work = _Work(view, status, path_values | inputs)
+            work = _Work(view, status, media, path_values | inputs)
             key = request.headers.get("Idempotency-Key") if method in REPEATABLE else None
             if key is not None:
                 return work.once(key, inputs.get("body"))
             return work.write() if stores and method != "GET" else work.read()
 
-        documented = blueprint.output(returns, status_code=status)(handle)
+        codes = _codes(method, path, refusals, takes_body=body is not None, takes_query=query is not None)
+        responses = problem_responses(codes)
+        documented = handle
+        if isinstance(returns, str):  # OpenAPI 3.1 writes bytes as a media type without a schema
+            responses[status] = {"description": "Successful response", "content": {returns: {}}}
+        else:
+            documented = blueprint.output(returns, status_code=status)(handle)
         documented = blueprint.doc(
-            responses=problem_responses(
-                _codes(method, path, refusals, takes_body=body is not None, takes_query=query is not None)
-            ),
+            responses=responses,
             security=[{SECURITY: [scope]}],
             extensions=_extensions(method, body, query),
         )(documented)
@@ -112,9 +122,10 @@ def authorise(scope: str) -> Caller:
 class _Work:
     """One call of a view inside its transaction."""
 
-    def __init__(self, view: View, status: int, inputs: dict[str, Any]) -> None:
+    def __init__(self, view: View, status: int, media: str, inputs: dict[str, Any]) -> None:
         self._view = view
         self._status = status
+        self._media = media
         self._inputs = inputs
 
     @again_when_overtaken
@@ -148,12 +159,14 @@ class _Work:
     def _answer(self) -> Response:
         g.subjects = set()
         result = self._view(**self._inputs)
+        if isinstance(result, bytes):
+            return Response(result, status=self._status, mimetype=self._media)
         content, status = result if isinstance(result, tuple) else (result, self._status)
         return _respond(content.model_dump_json(by_alias=True), status)
 
 
 def _respond(content: str, status: int, *, replayed: bool = False) -> Response:
-    response = Response(content, status=status, mimetype="application/json")
+    response = Response(content, status=status, mimetype=JSON)
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response

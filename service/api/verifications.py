@@ -7,9 +7,9 @@ from apiflask import APIBlueprint
 from flask import Response, after_this_request
 from pydantic import BaseModel, Field
 
-from service import accounts, metrics, question, review, verification
+from service import accounts, evidence, metrics, question, review, verification
 from service.api.body import Image
-from service.api.endpoint import caller, endpoint, names, product, session
+from service.api.endpoint import PNG, caller, endpoint, names, product, session
 from service.api.paging import Page, next_cursor, position
 from service.comparing import Best
 from service.customers import open_identity, owners
@@ -160,6 +160,19 @@ def list_verifications(query: Filter) -> VerificationPage:
 def get_verification(verification_id: str) -> VerificationOut:
     """Show one verification"""
     return show_verification(verification.get_verification(session(), verification_id))
+
+
+@endpoint(
+    blueprint,
+    "GET",
+    "/verifications/<verification_id>/evidence.png",
+    scope="review",
+    returns=PNG,
+    refusals=("verification_not_found", "evidence_not_found"),
+)
+def get_evidence(verification_id: str) -> bytes:
+    """Show what was questioned beside what it was compared with, as a picture"""
+    return evidence.picture(session(), product(), verification_id)
 
 
 def _score_in_shadow(account_id: str, asked: Asked, made: Judgement) -> None:

@@ -13,7 +13,8 @@ WIDTH, HEIGHT = 600, 240
 
 @cache
 def signature(writer: object, variant: int = 0) -> bytes:
-    """PNG of one stroke of loops. Writers differ in every loop, variants of one writer by a trembling hand."""
+    """PNG of one stroke of loops. Writers differ in every loop, variants of one writer in how far each loop swings:
+    enough that none is a copy of another."""
     drawn = _draw(writer, variant)
     return png(drawn)
 
@@ -115,7 +116,7 @@ def _draw(writer: object, variant: int) -> Image.Image:
     x, y = 0.9 * time, 0 * time
     for _ in range(5):
         turns, phase = hand.uniform(2, 9), hand.uniform(0, 2 * np.pi)
-        swing = hand.uniform(0.2, 1) * (1 + 0.05 * tremble.normal())
+        swing = hand.uniform(0.2, 1) * (1 + 0.3 * tremble.normal())
         x = x + 0.08 * swing * np.cos(2 * np.pi * turns * time + phase)
         y = y + swing * np.sin(2 * np.pi * turns * time + phase + hand.uniform(0, 1)) * (
             0.4 + np.abs(np.sin(3 * time))

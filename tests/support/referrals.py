@@ -6,8 +6,7 @@ from typing import Any
 import httpx
 from sqlalchemy import select, update
 
-from service.confirmed import QUESTION
-from service.models import QuestionedImage, Review, Verification
+from service.models import Review, Verification
 from tests.support.world import Answer, World
 
 
@@ -57,16 +56,6 @@ def set_review(world: World, referral: Referral, **values: Any) -> None:
     of = select(Verification.id).where(Verification.verification_id == referral.verification_id).scalar_subquery()
     with world.product.database.writing() as session:
         session.execute(update(Review).where(Review.verification_id == of).values(**values))
-
-
-def keep_image(world: World, referral: Referral, image: bytes) -> None:
-    """As evidence is kept."""
-    sealed = world.product.vault.seal(referral.verification_id, QUESTION, image)
-    with world.product.database.writing() as session:
-        verification = session.scalars(
-            select(Verification).where(Verification.verification_id == referral.verification_id)
-        ).one()
-        session.merge(QuestionedImage(verification_id=verification.id, **sealed._asdict()))
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:
