@@ -59,9 +59,6 @@ CODES: dict[str, Meaning] = {
     "mandate_contradictory": Meaning(422, "These rules cannot be meant so; see `errors` for which and why."),
     "amount_missing": Meaning(422, "What the account's mandate asks for depends on the amount; send `amount`."),
     "currency_missing": Meaning(422, "What the account's mandate asks for depends on the currency; send `currency`."),
-    "kind_not_supported": Meaning(
-        422, "This version verifies kind `signature`; lift the signature off the cheque first."
-    ),
     "target_far_unavailable": Meaning(
         422,
         "The active model was never measured to be so strict on an account like this; ask for a larger `target_far`.",

@@ -45,7 +45,7 @@ def test_a_signature_is_written_onto_a_cheque_whole_and_nothing_else_changes() -
         asked = compose(cheque, signature(seed), np.random.default_rng(seed))
         assert asked is not None
         left, top, width, height = asked.box
-        assert 3.0 <= width / cheque.cm + 0.2
+        assert width / cheque.cm + 0.2 >= 3.0
         assert width / cheque.cm <= 6.5
         rows, columns = np.nonzero(asked.grey < 128)
         assert rows.min() >= top - 2

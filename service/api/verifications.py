@@ -117,7 +117,6 @@ class Filter(Page):
     refusals=(
         "account_not_found",
         "account_not_enrolled",
-        "kind_not_supported",
         "target_far_unavailable",
         "no_ink",
         "tower_unavailable",
