@@ -40,10 +40,10 @@ def local() -> Encoder:
 
 @pytest.fixture
 def endpoint(sagemaker: SageMaker, local: Encoder) -> SageMaker:
-    """The shipped tower in service under its own name."""
-    bundle = local.bundle
-    variant = tower_name(bundle.model_version, bundle.tower)
-    sagemaker.serve("towers", variant, lambda canvases: local._tower.embed(canvases[..., 0]))
+    """The shipped tower in service, once under a name of its own."""
+    variant = tower_name(local.model_version, local.bundle.tower)
+    for name in ("towers", f"tower-{variant}"):
+        sagemaker.serve(name, variant, lambda canvases: local._tower.embed(canvases[..., 0]))
     return sagemaker
 
 
@@ -58,7 +58,7 @@ def settings(tmp_path: Path) -> Settings:
         database_url=f"sqlite:///{tmp_path / 'countersign.db'}",
         keystore_url=f"file:{tmp_path / 'keystore.json'}",
         models=tmp_path / "models",
-        tower="sagemaker:towers",
+        tower="sagemaker:tower-{version}",
         tower_timeout_seconds=PATIENT,
     )
 
@@ -249,28 +249,27 @@ def test_an_activation_waits_while_the_endpoint_is_away_and_then_goes_on(
         shown = client.get(f"/v1/activations/{started['activation_id']}").json()
         return shown["state"], shown["done"], shown["needs_reenrolment"], shown["problem"]
 
-    # The endpoint still runs the old tower, then it gives no answer, and once more after the first specimen.
-    assert work() == "waits: tower_mismatch"
-    assert progress() == ("reembedding", 0, 0, "tower_mismatch")
+    assert work() == "waits: tower_unavailable"  # nobody has put the new tower into service yet
+    assert progress() == ("reembedding", 0, 0, "tower_unavailable")
     asked = {"image": images.signature("ada")}
     assert client.post("/v1/accounts/ada/verifications", files=asked).json()["outcome"] == "accept"
-    endpoint.configs["towers"]["ProductionVariants"][0]["VariantName"] = tower_name(NEW, new.tower)
-    endpoint.faults = [("InvokeEndpoint", "ModelError", 424)]
-    assert work() == "waits: tower_unavailable"
-    endpoint.embed = failing_after(1, endpoint)
+
+    name = tower_name(NEW, new.tower)
+    endpoint.serve(f"tower-{name}", "1-0-0-00000000", cast("Embed", endpoint.embed))
+    assert work() == "waits: tower_mismatch"
+
+    endpoint.serve(f"tower-{name}", name, failing_after(1, endpoint))
     assert work() == "waits: tower_unavailable"
     assert progress() == ("reembedding", 1, 0, "tower_unavailable")
 
     assert work() == f"switched to {NEW}"
-
     assert progress() == ("done", 3, 0, None)
-    wait_until(lambda: client.get("/readyz").status_code == 200)
-    verified = client.post("/v1/accounts/clara/verifications", files={"image": images.signature("clara")}).json()
+    verified = client.post("/v1/accounts/ada/verifications", files=asked).json()
     assert (verified["model_version"], verified["outcome"]) == (NEW, "accept")
 
 
 def failing_after(answers: int, endpoint: SageMaker) -> Embed:
-    """The endpoint gives so many answers, then fails once."""
+    """Gives so many answers as the endpoint does, then fails once."""
     embed, left = cast("Embed", endpoint.embed), [answers]
 
     def fail(asked: np.ndarray) -> np.ndarray:
