@@ -80,6 +80,14 @@ class Encoder:
         """What is kept of one specimen: float32 (m, d). Raises `UnusableImage` with index 0."""
         return self.embed([image])
 
+    def enrol_each(self, images: Sequence[bytes]) -> list[Vectors | UnusableImage]:
+        """Of each image what `enrol` keeps, or why it keeps nothing. The tower is asked once, which matters where it is
+        far away."""
+        found = [_canvas_or_problem(index, image) for index, image in enumerate(images)]
+        canvases = [one for one in found if not isinstance(one, UnusableImage)]
+        vectors = iter(self._tower.embed(np.stack(canvases)) if canvases else ())
+        return [one if isinstance(one, UnusableImage) else next(vectors)[np.newaxis] for one in found]
+
     def score(self, references: Vectors, query: Vectors) -> float:
         """Score in (0, 1) of `query` (d,) against one person's `references` (k, d), stacked from any number of
         specimens. ValueError if there are none or the dimensions differ.
@@ -95,6 +103,13 @@ def _prepared_canvas(index: int, image: bytes) -> NDArray[np.float32]:
         return prepare(image).canvas
     except UnusableImage as problem:
         raise UnusableImage(index, problem.code) from problem
+
+
+def _canvas_or_problem(index: int, image: bytes) -> NDArray[np.float32] | UnusableImage:
+    try:
+        return _prepared_canvas(index, image)
+    except UnusableImage as problem:
+        return problem
 
 
 def shipped_bundle() -> Path:

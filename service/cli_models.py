@@ -63,16 +63,22 @@ def _follow(database: Database, activation_id: str) -> Activation:
         while True:
             with database.reading() as session:
                 row = activation.get_activation(session, activation_id)
-            working = row.done > 0 or row.state != "reembedding"
             progress.update(
                 task,
                 completed=row.done,
                 total=row.total,
-                description=f"{row.model_version} {row.state}" if working else "waiting for a worker",
+                description=_say(row),
             )
             if row.state != "reembedding":
                 return row
             time.sleep(POLL_SECONDS)
+
+
+def _say(row: Activation) -> str:
+    if row.state == "reembedding" and row.problem:
+        return f"{row.model_version} waits: {row.problem}"
+    working = row.done > 0 or row.state != "reembedding"
+    return f"{row.model_version} {row.state}" if working else "waiting for a worker"
 
 
 def _report(database: Database, row: Activation) -> None:

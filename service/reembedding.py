@@ -5,13 +5,11 @@ left meanwhile gets no template back. What is done is in the templates themselve
 one such transaction, and the next goes on where it was.
 """
 
-import os
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor, Future
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -25,6 +23,7 @@ from service import jobs, templates
 from service.activation import count, finish, is_missing, lacks
 from service.active_model import read_standing, switch
 from service.database import Overtaken, lock_templates
+from service.embedders import Answer, embedders
 from service.enrolment import IMAGE
 from service.errors import Refused
 from service.models import Activation, Customer, Specimen
@@ -37,22 +36,26 @@ JOB = "activation"
 LEASE = timedelta(seconds=20)
 """Renewed with every few specimens: so long nobody goes on where a worker was killed."""
 
-NICE = 10
-
 AT_A_TIME = 32
 """Others who write wait for one such transaction: some milliseconds."""
+
+PATIENCE_SECONDS = 5.0
+"""Between two tries of a tower that is away."""
 
 TICKS = 3
 """A switch waits for so many, that every process has begun to fill an index of the new version."""
 
 
-class Read(NamedTuple):
-    """A specimen's row, whose it is (row and owner id), and its vectors, if its image gave any."""
+class Asked(NamedTuple):
+    """A specimen's row, and whose it is: row and owner id."""
 
     specimen: int
     customer: int
     owner: str
-    vectors: Vectors | None
+
+
+Read = tuple[Asked, Vectors | None]
+"""Without vectors where the image is gone, does not open, or is nothing that this version can read."""
 
 
 def advance(product: Product, worker: str, stopped: threading.Event) -> str | None:
@@ -64,6 +67,8 @@ def advance(product: Product, worker: str, stopped: threading.Event) -> str | No
         return _Turn(product, worker, stopped).work()
     except Overtaken:
         return "another worker has it"
+    except BrokenExecutor:
+        return "a process that embeds was killed"
     finally:
         jobs.release(product.database, JOB, worker)
 
@@ -83,6 +88,7 @@ class _Turn:
         self._rate = product.settings.activation_rate
         self._at_a_time = min(AT_A_TIME, int(self._rate or AT_A_TIME))  # a rest is shorter than the lease
         self._rested_at = monotonic()
+        self._ahead = product.settings.activation_threads + 1
 
     def work(self) -> str:
         activation = _current(self._product)
@@ -92,42 +98,43 @@ class _Turn:
             encoder = self._product.models.encoder_of(activation.model_version)
         except Refused as refused:  # then this host could not serve it either, so it must not become active
             return self._fail(activation.id, refused.code)
-        threads = self._product.settings.activation_threads
-        with ThreadPoolExecutor(threads, initializer=_stand_back) as pool:
-            while not self._stopped.is_set():
-                self._embed_all(activation.id, encoder, pool)
-                result = self._settle(activation.id)
-                if result is not None:
-                    return result
+        while not self._stopped.is_set():
+            try:
+                found = self._embed_all(activation.id, encoder)
+            except Refused as refused:  # a tower far away that gives no answer, or not yet the right one
+                return self._wait(activation.id, refused.code)
+            result = self._settle(activation.id, anything_new=found)
+            if result is not None:
+                return result
         return "stopped"
 
-    def _embed_all(self, activation: int, encoder: Encoder, pool: ThreadPoolExecutor) -> None:
-        """One pass in the order of enrolment. Whoever commits behind it is found by the next pass. While some are
-        written the next are read."""
-        ahead: Iterator[Read] = iter(())
-        for found in self._batches(encoder.model_version):
-            reading, ahead = ahead, pool.map(partial(_read, self._product.vault, encoder), found)
-            self._write(activation, encoder.model_version, list(reading))
-        self._write(activation, encoder.model_version, list(ahead))
+    def _embed_all(self, activation: int, encoder: Encoder) -> bool:
+        """One pass in the order of enrolment; whether there was anything to do. Whoever commits behind it is found by
+        the next pass. While some are written the next are read."""
+        version = encoder.model_version
+        missing = self._missing(version)
+        if not missing:
+            return False
+        under_way: deque[tuple[list[Asked], Future[list[Answer]]]] = deque()
+        with embedders(self._product.settings, encoder, len(missing)) as embed:
+            for start in range(0, len(missing), self._at_a_time):
+                if len(under_way) == self._ahead:
+                    self._write(activation, version, *under_way.popleft())
+                if self._stopped.is_set():
+                    break
+                asked, images = self._open(missing[start : start + self._at_a_time])
+                under_way.append((asked, embed(images)))
+            while under_way:
+                self._write(activation, version, *under_way.popleft())
+        return True
 
-    def _batches(self, version: str) -> Iterator[Sequence[Any]]:
-        after = 0
-        while not self._stopped.is_set():
-            found = self._missing(version, after)
-            if not found:
-                return
-            yield found
-            after = found[-1].id
+    def _missing(self, version: str) -> Sequence[int]:
+        """All at once, from indexes alone: whoever asks for the next few looks through all that are left."""
+        wanted = select(Specimen.id).where(is_missing(version)).order_by(Specimen.id)
+        with self._product.database.asking() as connection:
+            return connection.scalars(wanted).all()
 
-    def _write(self, activation: int, version: str, read: Sequence[Read]) -> None:
-        if not read:
-            return
-        with self._product.database.writing() as session:
-            self._hold(session, activation)
-            self._keep(session, activation, version, read)
-        self._rest(len(read))
-
-    def _missing(self, version: str, after: int) -> Sequence[Any]:
+    def _open(self, specimens: Sequence[int]) -> tuple[list[Asked], list[bytes]]:
         wanted = (
             select(
                 Specimen.id,
@@ -138,12 +145,21 @@ class _Turn:
                 Specimen.sealed,
             )
             .join(Customer, Customer.id == Specimen.customer_id)
-            .where(Specimen.id > after, is_missing(version))
+            .where(Specimen.id.in_(specimens))
             .order_by(Specimen.id)
-            .limit(self._at_a_time)
         )
         with self._product.database.asking() as connection:
-            return connection.execute(wanted).all()
+            rows = connection.execute(wanted).all()
+        asked = [Asked(row.id, row.customer_id, row.owner) for row in rows]
+        return asked, [_image(self._product.vault, row) for row in rows]
+
+    def _write(self, activation: int, version: str, asked: list[Asked], reading: Future[list[Answer]]) -> None:
+        answers = zip(asked, reading.result(), strict=True)
+        read = [(one, _vectors(one, answer)) for one, answer in answers]
+        with self._product.database.writing() as session:
+            self._hold(session, activation)
+            self._keep(session, activation, version, read)
+        self._rest(len(read))
 
     def _hold(self, session: Session, activation: int) -> None:
         """Raises `Overtaken` where the lease or the activation went to somebody else: nothing is written then."""
@@ -153,27 +169,27 @@ class _Turn:
 
     def _keep(self, session: Session, activation: int, version: str, read: Sequence[Read]) -> None:
         # In the order that a removal takes them: the person first, then the turn to write templates.
-        people = sorted({one.customer for one in read})
+        people = sorted({asked.customer for asked, _ in read})
         persons = select(Customer.id).where(Customer.id.in_(people)).order_by(Customer.id)
         session.execute(persons.with_for_update(read=True, key_share=True))
         wanted = select(Specimen.id, Specimen.status).where(
-            Specimen.id.in_([one.specimen for one in read]), lacks(version)
+            Specimen.id.in_([asked.specimen for asked, _ in read]), lacks(version)
         )
         still = {row.id: row.status for row in session.execute(wanted)}
-        there = [one for one in read if one.specimen in still]
         embedded = [
-            templates.Embedded(one.specimen, one.owner, still[one.specimen] == "active", one.vectors)
-            for one in there
-            if one.vectors is not None
+            templates.Embedded(asked.specimen, asked.owner, still[asked.specimen] == "active", vectors)
+            for asked, vectors in read
+            if vectors is not None and asked.specimen in still
         ]
+        lost = [asked.specimen for asked, vectors in read if vectors is None and asked.specimen in still]
         templates.store(session, self._product.vault, version, embedded)
-        lost = [one.specimen for one in there if one.vectors is None]
         if lost:
             session.execute(update(Specimen).where(Specimen.id.in_(lost)).values(needs_reenrolment=version))
         progress = {
             "done": Activation.done + len(embedded),
             "total": Activation.total - len(lost),
             "needs_reenrolment": Activation.needs_reenrolment + len(lost),
+            "problem": None,
         }
         session.execute(update(Activation).where(Activation.id == activation).values(progress))
 
@@ -182,12 +198,14 @@ class _Turn:
             self._stopped.wait(max(0.0, specimens / self._rate - (monotonic() - self._rested_at)))
         self._rested_at = monotonic()
 
-    def _settle(self, activation_id: int) -> str | None:
+    def _settle(self, activation_id: int, *, anything_new: bool) -> str | None:
         """After a pass: the switch, if nobody enrolled meanwhile and the processes had time. None: another pass."""
         with self._product.database.writing() as session:
             self._hold(session, activation_id)
-            lock_templates(session)
             activation = session.get_one(Activation, activation_id)
+            if activation.state == "shadowing" and not anything_new:
+                return self._shadow(session, activation)  # every second, for a day: nobody is kept waiting for a count
+            lock_templates(session)
             if session.scalar(select(Specimen.id).where(is_missing(activation.model_version)).limit(1)) is not None:
                 return None
             if activation.mode == "shadow":
@@ -213,6 +231,14 @@ class _Turn:
         finish(session, activation)
         return f"{activation.model_version} has scored in the shadow"
 
+    def _wait(self, activation_id: int, problem: str) -> str:
+        """Says to whoever asks what keeps it, until the next specimens are written."""
+        with self._product.database.writing() as session:
+            self._hold(session, activation_id)
+            session.execute(update(Activation).where(Activation.id == activation_id).values(problem=problem))
+        self._stopped.wait(PATIENCE_SECONDS)
+        return f"waits: {problem}"
+
     def _fail(self, activation_id: int, problem: str) -> str:
         with self._product.database.writing() as session:
             self._hold(session, activation_id)
@@ -220,21 +246,17 @@ class _Turn:
         return f"failed: {problem}"
 
 
-def _stand_back() -> None:
-    """Verifications come first where cores are scarce. Linux lowers one thread, and nobody may raise it again."""
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-
-
-def _read(vault: Vault, encoder: Encoder, row: Any) -> Read:
-    return Read(row.id, row.customer_id, row.owner, _vectors(vault, encoder, row))
-
-
-def _vectors(vault: Vault, encoder: Encoder, row: Any) -> Vectors | None:
-    """None where the image is gone, does not open, or is nothing that this version can read."""
+def _image(vault: Vault, row: Any) -> bytes:
+    """None of its bytes where it is gone or does not open."""
     try:
-        image = vault.open(row.owner, IMAGE, SealedValue(row.key_id, row.nonce, row.sealed))
-        return encoder.enrol(image)
-    except (SealBroken, UnusableImage) as problem:
-        log.warning("specimen_not_embedded", specimen=row.id, problem=type(problem).__name__)
+        return vault.open(row.owner, IMAGE, SealedValue(row.key_id, row.nonce, row.sealed))
+    except SealBroken as problem:
+        log.warning("specimen_not_opened", specimen=row.id, problem=type(problem).__name__)
+        return b""
+
+
+def _vectors(asked: Asked, answer: Answer) -> Vectors | None:
+    if isinstance(answer, UnusableImage):
+        log.warning("specimen_not_embedded", specimen=asked.specimen, problem=answer.code)
         return None
+    return answer

@@ -116,4 +116,6 @@ def _read_ahead(settings: Settings) -> None:
 def _stand_apart() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)  # one that is started again inherits the supervisor's
-    os.setsid()  # Ctrl-C in a terminal reaches the supervisor, which then stops all in order
+    # Ctrl-C in a terminal reaches the supervisor, which then stops all in order. In a session of its own it would not
+    # stand back either: Linux compares priorities within a session only.
+    os.setpgid(0, 0)

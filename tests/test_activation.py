@@ -3,7 +3,7 @@ away here, so whatever mixes versions scores 0."""
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -136,14 +136,14 @@ def once(encoder: Encoder, method: str, meanwhile: Callable[[], object], monkeyp
 
 def at_next_embedding(meanwhile: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     """In whichever process embeds a specimen again."""
-    original, pending = Encoder.enrol, [meanwhile]
+    original, pending = Encoder.enrol_each, [meanwhile]
 
-    def enrol(self: Encoder, image: bytes) -> Any:
+    def enrol_each(self: Encoder, images: Sequence[bytes]) -> Any:
         if pending:
             pending.pop()()
-        return original(self, image)
+        return original(self, images)
 
-    monkeypatch.setattr(Encoder, "enrol", enrol)
+    monkeypatch.setattr(Encoder, "enrol_each", enrol_each)
 
 
 def test_a_switch_embeds_everybody_again_and_from_then_on_the_new_version_judges(bank: Bank) -> None:
@@ -379,13 +379,15 @@ def test_a_stopped_worker_is_followed_by_one_that_does_only_the_rest(
     monkeypatch.setattr(reembedding._Turn, "_rest", lambda *_given: stopped.set())
 
     assert reembedding.advance(bank.product, "first", stopped) == "stopped"
-    assert bank.progress(started["activation_id"])["done"] == 4  # what it had begun to read is done
+    assert bank.progress(started["activation_id"])["done"] == 6  # what it had begun to read is done
     embedded: list[bytes] = []
-    enrol = Encoder.enrol
-    monkeypatch.setattr(Encoder, "enrol", lambda self, image: embedded.append(image) or enrol(self, image))
+    enrol_each = Encoder.enrol_each
+    monkeypatch.setattr(
+        Encoder, "enrol_each", lambda self, images: embedded.extend(images) or enrol_each(self, images)
+    )
     bank.work("second")
 
-    assert len(embedded) == 3
+    assert len(embedded) == 1
     assert bank.model(NEW)["active"]
 
 

@@ -1,16 +1,20 @@
 """The service with its tower on an endpoint: the same vectors, and a clear answer when there are none."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import httpx
 import numpy as np
 import pytest
 import structlog
 
+from embeddings import bundle
 from embeddings.encoder import Encoder
+from embeddings.errors import UnusableImage
 from embeddings.identity import tower_name
-from service import remote_tower
+from service import reembedding, remote_tower
 from service.access import SCOPES
 from service.errors import Refused
 from service.product import Product
@@ -20,10 +24,13 @@ from service.settings import BadSetting, Settings
 from service.towers import open_encoder
 from tests.conftest import api_client
 from tests.support import images
-from tests.support.sagemaker import SageMaker
+from tests.support.bundles import copy_bundle
+from tests.support.sagemaker import Complaint, Embed, SageMaker
 from tests.support.server import free_port
+from tests.support.world import wait_until
 
 PATIENT = 15
+NEW = "9.0.0"
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +40,10 @@ def local() -> Encoder:
 
 @pytest.fixture
 def endpoint(sagemaker: SageMaker, local: Encoder) -> SageMaker:
-    """The shipped tower in service under its own name."""
-    bundle = local.bundle
-    variant = tower_name(bundle.model_version, bundle.tower)
-    sagemaker.serve("towers", variant, lambda canvases: local._tower.embed(canvases[..., 0]))
+    """The shipped tower in service, once under a name of its own."""
+    variant = tower_name(local.model_version, local.bundle.tower)
+    for name in ("towers", f"tower-{variant}"):
+        sagemaker.serve(name, variant, lambda canvases: local._tower.embed(canvases[..., 0]))
     return sagemaker
 
 
@@ -50,7 +57,8 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         database_url=f"sqlite:///{tmp_path / 'countersign.db'}",
         keystore_url=f"file:{tmp_path / 'keystore.json'}",
-        tower="sagemaker:towers",
+        models=tmp_path / "models",
+        tower="sagemaker:tower-{version}",
         tower_timeout_seconds=PATIENT,
     )
 
@@ -210,6 +218,78 @@ def test_while_the_endpoint_is_away_callers_are_told_and_nothing_is_stored(
     assert (refused.status_code, refused.json()["code"]) == (503, "tower_unavailable")
     assert client.get("/v1/customers/ada").status_code == 404
     assert client.post("/v1/customers", **ada).status_code == 201
+
+
+@pytest.fixture
+def work(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str | None]:
+    """One turn of a worker that is not patient and writes one specimen at a time."""
+    monkeypatch.setattr(reembedding, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(reembedding, "AT_A_TIME", 1)
+
+    def turn() -> str | None:
+        product = Product.assemble(settings)
+        try:
+            return reembedding.advance(product, "worker", threading.Event())
+        finally:
+            product.close()
+
+    return turn
+
+
+def test_an_activation_waits_while_the_endpoint_is_away_and_then_goes_on(
+    settings: Settings, client: httpx.Client, endpoint: SageMaker, work: Callable[[], str | None]
+) -> None:
+    for name in ("ada", "bruno", "clara"):
+        files = {"specimen": images.signature(name)}
+        client.post("/v1/customers", data={"customer_id": name, "account_id": name}, files=files)
+    new = bundle.load(copy_bundle(cast("Path", settings.models), NEW))
+    started = client.post(f"/v1/models/{NEW}/activation", json={"mode": "switch"}).json()
+
+    def progress() -> tuple[str, int, int, str | None]:
+        shown = client.get(f"/v1/activations/{started['activation_id']}").json()
+        return shown["state"], shown["done"], shown["needs_reenrolment"], shown["problem"]
+
+    assert work() == "waits: tower_unavailable"  # nobody has put the new tower into service yet
+    assert progress() == ("reembedding", 0, 0, "tower_unavailable")
+    asked = {"image": images.signature("ada")}
+    assert client.post("/v1/accounts/ada/verifications", files=asked).json()["outcome"] == "accept"
+
+    name = tower_name(NEW, new.tower)
+    endpoint.serve(f"tower-{name}", "1-0-0-00000000", cast("Embed", endpoint.embed))
+    assert work() == "waits: tower_mismatch"
+
+    endpoint.serve(f"tower-{name}", name, failing_after(1, endpoint))
+    assert work() == "waits: tower_unavailable"
+    assert progress() == ("reembedding", 1, 0, "tower_unavailable")
+
+    assert work() == f"switched to {NEW}"
+    assert progress() == ("done", 3, 0, None)
+    verified = client.post("/v1/accounts/ada/verifications", files=asked).json()
+    assert (verified["model_version"], verified["outcome"]) == (NEW, "accept")
+
+
+def failing_after(answers: int, endpoint: SageMaker) -> Embed:
+    """Gives so many answers as the endpoint does, then fails once."""
+    embed, left = cast("Embed", endpoint.embed), [answers]
+
+    def fail(asked: np.ndarray) -> np.ndarray:
+        left[0] -= 1
+        if left[0] == -1:
+            raise Complaint("ModelError", "said the stand-in", 424)
+        return embed(asked)
+
+    return fail
+
+
+def test_a_few_specimens_are_one_request(endpoint: SageMaker, remote: SageMakerTower, local: Encoder) -> None:
+    encoder = Encoder(local.bundle, remote)
+
+    ada, problem, bruno = encoder.enrol_each([images.signature("ada"), b"no image", images.signature("bruno")])
+
+    assert len(endpoint.asked("InvokeEndpoint")) == 1
+    assert isinstance(problem, UnusableImage)
+    for name, vectors in (("ada", ada), ("bruno", bruno)):
+        assert np.abs(vectors - local.enrol(images.signature(name))).max() < 1e-4
 
 
 def test_an_endpoint_without_a_region_stops_the_start_with_the_setting(

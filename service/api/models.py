@@ -51,7 +51,7 @@ class ActivationOut(BaseModel):
     done: int = Field(description="Specimens that have templates of the version.")
     total: int = Field(description="Specimens that can have them.")
     needs_reenrolment: int = Field(description="Specimens that cannot: their image is gone or unreadable.")
-    problem: str | None = Field(description="Why it failed, as a code.")
+    problem: str | None = Field(description="Why it failed, or what it waits for, as a code.")
     created_at: datetime
     shadow_until: datetime | None
     finished_at: datetime | None
