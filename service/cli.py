@@ -108,6 +108,19 @@ def models() -> None:
     show_models(_settings())
 
 
+@main.command("fetch-model")
+@click.argument("version", required=False)
+def fetch_model(version: str | None) -> None:
+    """Bring a published model version to this host, by default the active one; it may then be activated.
+
+    It comes from COUNTERSIGN_MODEL_STORE to COUNTERSIGN_MODELS, checked, whole or not at all. What is here already is
+    checked only, so that a host may run this at each start.
+    """
+    from service.cli_models import fetch
+
+    fetch(_settings(), version)
+
+
 @main.command()
 @click.argument("version")
 @click.option("--mode", type=click.Choice(["shadow", "switch", "rollback"]), required=True)
@@ -208,8 +221,9 @@ def _mendable(problem: Exception) -> str | None:
     from embeddings.bundle import BrokenBundle
     from service.errors import CODES, Refused
     from service.keystore import BrokenKeyStore
+    from service.model_store import StoreProblem
 
-    if isinstance(problem, (BadSetting, BrokenBundle, BrokenKeyStore)):
+    if isinstance(problem, (BadSetting, BrokenBundle, BrokenKeyStore, StoreProblem)):
         return str(problem)
     if isinstance(problem, Refused):
         return f"{problem.code}: {CODES[problem.code].sentence}"

@@ -5,11 +5,9 @@ it. So an endpoint that was updated to another model is noticed by its first ans
 """
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import numpy as np
 import structlog
 from botocore.config import Config
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from embeddings.bundle import Bundle
 from embeddings.identity import tower_name
 from embeddings.tower import Vectors
+from service.aws import client
 from service.errors import Refused
 from service.settings import BadSetting
 
@@ -51,10 +50,7 @@ class SageMakerTower:
             read_timeout=timeout,
             retries={"mode": "standard", "total_max_attempts": 3},
         )
-        session = boto3.session.Session(
-            region_name=os.environ.get("AWS_REGION")
-        )  # boto3 reads AWS_DEFAULT_REGION only
-        self._runtime = _client(session, patience)
+        self._runtime = _client(patience)
 
     def embed(self, canvases: NDArray[np.float32]) -> Vectors:
         return np.concatenate([self._ask(body, count) for body, count in _requests(canvases)])
@@ -93,9 +89,9 @@ class SageMakerTower:
         return vectors
 
 
-def _client(session: Any, patience: Config) -> Any:
+def _client(patience: Config) -> Any:
     try:
-        return session.client("sagemaker-runtime", config=patience)
+        return client("sagemaker-runtime", patience)
     except NoRegionError as problem:
         raise BadSetting("COUNTERSIGN_TOWER names an endpoint, but no AWS region is set: set AWS_REGION") from problem
 
