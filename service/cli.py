@@ -89,7 +89,7 @@ def serve() -> None:
     """Run the HTTP API (gunicorn) and a worker until interrupted."""
     from service.supervisor import run
 
-    sys.exit(run(_settings()))
+    sys.exit(run(_checked_settings()))
 
 
 @main.command()
@@ -97,7 +97,7 @@ def worker() -> None:
     """Run a worker alone: more of them, or on another host."""
     from service.worker import work
 
-    work(_settings())
+    work(_checked_settings())
 
 
 @main.command()
@@ -205,6 +205,16 @@ def demo(samples: Path, out: Path) -> None:
 def _settings() -> Settings:
     loaded = load_settings()
     logs.configure(loaded.log_level)
+    return loaded
+
+
+def _checked_settings() -> Settings:
+    """For what stays: an endpoint that can never answer ends the start. Without one there is nothing to import."""
+    loaded = _settings()
+    if loaded.tower != "local":
+        from service.towers import check_tower
+
+        check_tower(loaded)
     return loaded
 
 
