@@ -72,6 +72,12 @@ def version_of(folder: Path) -> str:
     return version
 
 
+def files_of(folder: Path) -> list[str]:
+    """The files that the manifest in `folder` lists, relative to it, whether they are there or not: what a copy of
+    the bundle needs beside the manifest. Raises `BrokenBundle`."""
+    return list(_listed(folder, _read_manifest(folder)))
+
+
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
@@ -84,14 +90,20 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
+def _listed(folder: Path, manifest: dict[str, Any]) -> dict[str, str]:
+    """Checksums by file, all of them inside of the folder."""
     files = manifest.get("files")
     if not isinstance(files, dict) or TOWER not in files:
         raise BrokenBundle(f"{folder / MANIFEST} lists no checksum of {TOWER}")
-    for name, expected in files.items():
-        path = (folder / name).resolve()
-        if not path.is_relative_to(folder.resolve()):
+    for name in files:
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
             raise BrokenBundle(f"{folder / MANIFEST} names a file outside its folder: {name}")
+    return files
+
+
+def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
+    for name, expected in _listed(folder, manifest).items():
+        path = folder / name
         if not path.is_file():
             raise BrokenBundle(f"{folder} lacks {name}")
         if hashlib.sha256(path.read_bytes()).hexdigest() != expected:

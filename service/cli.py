@@ -90,7 +90,7 @@ def serve() -> None:
     """Run the HTTP API (gunicorn) and a worker until interrupted."""
     from service.supervisor import run
 
-    sys.exit(run(_settings()))
+    sys.exit(run(_checked_settings()))
 
 
 @main.command()
@@ -98,7 +98,7 @@ def worker() -> None:
     """Run a worker alone: more of them, or on another host."""
     from service.worker import work
 
-    work(_settings())
+    work(_checked_settings())
 
 
 @main.command()
@@ -107,6 +107,19 @@ def models() -> None:
     from service.cli_models import show_models
 
     show_models(_settings())
+
+
+@main.command("fetch-model")
+@click.argument("version", required=False)
+def fetch_model(version: str | None) -> None:
+    """Bring a published model version to this host, by default the active one; it may then be activated.
+
+    It comes from COUNTERSIGN_MODEL_STORE to COUNTERSIGN_MODELS, checked, whole or not at all. What is here already is
+    checked only, so that a host may run this at each start.
+    """
+    from service.cli_models import fetch
+
+    fetch(_settings(), version)
 
 
 @main.command()
@@ -260,6 +273,16 @@ def _settings() -> Settings:
     return loaded
 
 
+def _checked_settings() -> Settings:
+    """For what stays: an endpoint that can never answer ends the start. Without one there is nothing to import."""
+    loaded = _settings()
+    if loaded.tower != "local":
+        from service.towers import check_tower
+
+        check_tower(loaded)
+    return loaded
+
+
 def _database(loaded: Settings):  # type: ignore[no-untyped-def]
     from service.database import Database
 
@@ -273,8 +296,9 @@ def _mendable(problem: Exception) -> str | None:
     from embeddings.bundle import BrokenBundle
     from service.errors import CODES, Refused
     from service.keystore import BrokenKeyStore
+    from service.model_store import StoreProblem
 
-    if isinstance(problem, (BadSetting, BrokenBundle, BrokenKeyStore)):
+    if isinstance(problem, (BadSetting, BrokenBundle, BrokenKeyStore, StoreProblem)):
         return str(problem)
     if isinstance(problem, Refused):
         return f"{problem.code}: {CODES[problem.code].sentence}"

@@ -7,8 +7,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from service import activation, shadowing
+from embeddings import bundle
+from service import activation, model_store, shadowing
 from service.activation import Mode
+from service.active_model import read_active
+from service.bundles import default_folder
 from service.database import Database
 from service.models import Activation
 from service.product import Product
@@ -28,6 +31,21 @@ def show_models(settings: Settings) -> None:
         figures = (state.specimens, state.missing, state.needs_reenrolment)
         table.add_row(state.model_version, role, "yes" if state.is_at_hand else "no", *map(str, figures))
     Console().print(table)
+
+
+def fetch(settings: Settings, version: str | None) -> None:
+    """Raises `StoreProblem`."""
+    wanted = version or _active(settings)
+    click.echo(f"{wanted} is at hand in {model_store.fetch(settings, wanted)}.")
+
+
+def _active(settings: Settings) -> str:
+    database = Database(settings.database_url, pool_size=1)
+    try:
+        with database.reading() as session:
+            return read_active(session, bundle.version_of(default_folder(settings)))
+    finally:
+        database.close()
 
 
 def activate(settings: Settings, version: str, mode: Mode, *, stay: bool) -> None:

@@ -204,7 +204,9 @@ class _Turn:
             self._hold(session, activation_id)
             activation = session.get_one(Activation, activation_id)
             if activation.state == "shadowing" and not anything_new:
-                return self._shadow(session, activation)  # every second, for a day: nobody is kept waiting for a count
+                return self._shadow(
+                    session, activation
+                )  # every second, for a day: nobody is kept waiting for a count
             lock_templates(session)
             if session.scalar(select(Specimen.id).where(is_missing(activation.model_version)).limit(1)) is not None:
                 return None

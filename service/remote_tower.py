@@ -5,11 +5,9 @@ it. So an endpoint that was updated to another model is noticed by its first ans
 """
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import numpy as np
 import structlog
 from botocore.config import Config
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from embeddings.bundle import Bundle
 from embeddings.identity import tower_name
 from embeddings.tower import Vectors
+from service.aws import client
 from service.errors import Refused
 from service.settings import BadSetting
 
@@ -32,7 +31,7 @@ ADVICE = {
     "ExpiredTokenException": "the AWS credentials have expired: renew them, or give the service a role",
     "UnrecognizedClientException": "AWS does not know these credentials: set AWS_PROFILE or the role of this host",
     "AccessDeniedException": "the role may not call sagemaker:InvokeEndpoint on this endpoint",
-    "ValidationError": "COUNTERSIGN_TOWER names no endpoint that is in service in AWS_REGION",
+    "ValidationError": "COUNTERSIGN_TOWER names no endpoint in AWS_REGION that is in service and answers at once",
     "ThrottlingException": "the endpoint is throttled: raise --max-instances of training.deploy",
     "ModelError": "the container behind the endpoint failed: see its log in CloudWatch",
 }
@@ -51,10 +50,22 @@ class SageMakerTower:
             read_timeout=timeout,
             retries={"mode": "standard", "total_max_attempts": 3},
         )
-        session = boto3.session.Session(
-            region_name=os.environ.get("AWS_REGION")
-        )  # boto3 reads AWS_DEFAULT_REGION only
-        self._runtime = _client(session, patience)
+        self._runtime = _client(patience)
+
+    def check(self) -> None:
+        """Raises `BadSetting` where the endpoint could never answer: it is asynchronous. A role that may not look, or
+        an endpoint that is away, is no reason not to start: the first question tells."""
+        once = Config(connect_timeout=2, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1})
+        try:
+            described = client("sagemaker", once).describe_endpoint(EndpointName=self._endpoint)
+        except (ClientError, BotoCoreError) as problem:
+            log.info("tower_not_looked_at", endpoint=self._endpoint, problem=_code(problem))
+            return
+        if "AsyncInferenceConfig" in described:
+            raise BadSetting(
+                f"COUNTERSIGN_TOWER names the asynchronous endpoint {self._endpoint}, which answers into S3, not "
+                "here: deploy the tower with --mode realtime or serverless"
+            )
 
     def embed(self, canvases: NDArray[np.float32]) -> Vectors:
         return np.concatenate([self._ask(body, count) for body, count in _requests(canvases)])
@@ -78,7 +89,7 @@ class SageMakerTower:
         return self._vectors(content, count)
 
     def _unavailable(self, problem: Exception) -> Refused:
-        code = problem.response["Error"]["Code"] if isinstance(problem, ClientError) else type(problem).__name__
+        code = _code(problem)
         log.error("tower_unavailable", endpoint=self._endpoint, problem=code, advice=ADVICE.get(code))
         return Refused("tower_unavailable")
 
@@ -93,9 +104,13 @@ class SageMakerTower:
         return vectors
 
 
-def _client(session: Any, patience: Config) -> Any:
+def _code(problem: Exception) -> str:
+    return str(problem.response["Error"]["Code"]) if isinstance(problem, ClientError) else type(problem).__name__
+
+
+def _client(patience: Config) -> Any:
     try:
-        return session.client("sagemaker-runtime", config=patience)
+        return client("sagemaker-runtime", patience)
     except NoRegionError as problem:
         raise BadSetting("COUNTERSIGN_TOWER names an endpoint, but no AWS region is set: set AWS_REGION") from problem
 

@@ -1,5 +1,6 @@
 """Every setting of the service, declared once. Only the factory and the command line read the environment."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,8 +44,13 @@ class Settings(BaseSettings):
     )
     models: Path | None = Field(
         None,
-        description="Folder with further model bundles, one folder each, that may be activated without a restart; "
-        "every host needs them.",
+        description="Folder of this host with further model bundles, one folder each, that may be activated without "
+        "a restart; every host needs them. `python -m service fetch-model` brings them there.",
+    )
+    model_store: str | None = Field(
+        None,
+        description="Where model versions are published, `s3://BUCKET/PREFIX` or a folder: `fetch-model` brings them "
+        "from there to the folder of `COUNTERSIGN_MODELS`.",
     )
     bind: str = Field("127.0.0.1:8080", pattern=Bind, description="Address and port of the HTTP API.")
     metrics_bind: str = Field(
@@ -116,6 +122,20 @@ class Settings(BaseSettings):
         if backend not in {"sqlite", "postgresql"}:
             raise ValueError("must begin with sqlite: or postgresql+psycopg:")
         return url
+
+    @field_validator("models")
+    @classmethod
+    def _folder(cls, folder: Path | None) -> Path | None:
+        if folder is not None and re.match(r"[a-z0-9]+:/", str(folder)):  # pathlib takes one of two slashes away
+            raise ValueError("must be a folder of this host; COUNTERSIGN_MODEL_STORE is where models come from")
+        return folder
+
+    @field_validator("model_store")
+    @classmethod
+    def _known_store(cls, address: str | None) -> str | None:
+        if address is not None and not re.match(r"s3://[^/]+(/|$)|(?![a-z0-9]+://).", address):
+            raise ValueError("must be s3://BUCKET/PREFIX or a folder")
+        return address
 
     @field_validator("keystore_url")
     @classmethod

@@ -15,11 +15,14 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from embeddings.encoder import shipped_bundle
 from service.access import identify
+from service.active_model import switch
 from service.cli import main
 from service.database import Database
 from service.schema import migrate
 from service.settings import PREFIX, Settings
+from tests.support.bundles import copy_bundle
 from tests.support.images import blank_page, signature
 from tests.support.server import ROOT, Server, free_port
 from tests.support.world import wait_until
@@ -110,6 +113,23 @@ def test_a_revoked_key_is_nobodys(operator: Operator) -> None:
     assert operator.run("revoke-key", key.split("_")[1])[:2] == (0, "revoked\n")
     assert operator.scopes_of(key) is None
     assert operator.run("revoke-key", key.split("_")[1]) == (1, "", "Error: no live key has this id\n")
+
+
+def test_a_new_host_brings_the_model_that_is_active(operator: Operator, tmp_path: Path) -> None:
+    copy_bundle(tmp_path / "store", "2.0.0")
+    database = Database(operator.url)
+    with database.writing() as session:
+        switch(session, shipped_bundle().name, "2.0.0")
+    database.close()
+    places = {"COUNTERSIGN_MODEL_STORE": str(tmp_path / "store"), "COUNTERSIGN_MODELS": str(tmp_path / "shelf")}
+
+    for _ in range(2):
+        fetched = f"2.0.0 is at hand in {tmp_path / 'shelf' / '2.0.0'}.\n"
+        assert operator.run("fetch-model", **places)[:2] == (0, fetched)
+
+    status, _, complaint = operator.run("fetch-model", "3.0.0", **places)
+    assert status == 1
+    assert "nothing is published under this version" in complaint
 
 
 def test_two_images_are_compared_with_a_picture(operator: Operator, tmp_path: Path) -> None:

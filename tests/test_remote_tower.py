@@ -4,30 +4,31 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
+from unittest.mock import patch
 
 import httpx
 import numpy as np
 import pytest
 import structlog
+from click.testing import CliRunner
 
 from embeddings import bundle
 from embeddings.encoder import Encoder
 from embeddings.errors import UnusableImage
 from embeddings.identity import tower_name
-from service import reembedding, remote_tower
+from service import cli, reembedding, remote_tower
 from service.access import SCOPES
 from service.errors import Refused
 from service.product import Product
 from service.remote_tower import LARGEST_BODY, SageMakerTower
 from service.schema import migrate
 from service.settings import BadSetting, Settings
-from service.towers import open_encoder
+from service.towers import check_tower, open_encoder
 from tests.conftest import api_client
 from tests.support import images
 from tests.support.bundles import copy_bundle
 from tests.support.sagemaker import Complaint, Embed, SageMaker
 from tests.support.server import free_port
-from tests.support.world import wait_until
 
 PATIENT = 15
 NEW = "9.0.0"
@@ -290,6 +291,39 @@ def test_a_few_specimens_are_one_request(endpoint: SageMaker, remote: SageMakerT
     assert isinstance(problem, UnusableImage)
     for name, vectors in (("ada", ada), ("bruno", bruno)):
         assert np.abs(vectors - local.enrol(images.signature(name))).max() < 1e-4
+
+
+def make_asynchronous(endpoint: SageMaker) -> None:
+    answers = {"OutputConfig": {"S3OutputPath": "s3://bank/answers"}}
+    endpoint.configs["towers"]["AsyncInferenceConfig"] = answers
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_an_asynchronous_endpoint_stops_the_start_with_the_setting(
+    endpoint: SageMaker, settings: Settings, command: str
+) -> None:
+    make_asynchronous(endpoint)
+    given = {"COUNTERSIGN_TOWER": settings.tower, "COUNTERSIGN_DATABASE_URL": settings.database_url}
+
+    with patch("service.cli.logs.configure"):
+        done = CliRunner().invoke(cli.main, [command], env=given)
+
+    assert done.exit_code == 1
+    assert "COUNTERSIGN_TOWER names the asynchronous endpoint towers" in done.stderr
+    assert "--mode realtime" in done.stderr
+
+
+def test_a_role_that_may_not_look_at_the_endpoint_starts_and_is_told_by_the_first_question(
+    endpoint: SageMaker, settings: Settings, remote: SageMakerTower
+) -> None:
+    make_asynchronous(endpoint)
+    endpoint.faults = [("DescribeEndpoint", "AccessDeniedException", 400)]
+
+    check_tower(settings)
+
+    with structlog.testing.capture_logs() as logged, pytest.raises(Refused):
+        remote.embed(canvases(1))
+    assert "answers at once" in logged[-1]["advice"]
 
 
 def test_an_endpoint_without_a_region_stops_the_start_with_the_setting(

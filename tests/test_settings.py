@@ -16,6 +16,8 @@ README = Path(__file__).parents[1] / "docs" / "settings.md"
         ("COUNTERSIGN_LOG_LEVEL", "loud"),
         ("COUNTERSIGN_DATABASE_URL", "mysql://there"),
         ("COUNTERSIGN_KEYSTORE_URL", "memory:"),
+        ("COUNTERSIGN_MODELS", "s3://bank/models"),
+        ("COUNTERSIGN_MODEL_STORE", "https://bank/models"),
     ],
 )
 def test_a_bad_setting_is_refused_with_its_key_and_value(

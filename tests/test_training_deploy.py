@@ -13,7 +13,7 @@ from embeddings import Encoder, bundle
 from embeddings.identity import tower_name
 from embeddings.tower import LiteRTTower
 from tests.support.sagemaker import SageMaker
-from training import deploy, endpoint
+from training import deploy, endpoint, proof
 
 SHIPPED = next((Path(__file__).parents[1] / "embeddings" / "bundles").iterdir())
 ROLE = "arn:aws:iam::123456789012:role/endpoint"
@@ -116,6 +116,45 @@ def test_an_update_takes_scaling_away_first_and_puts_it_back(service: SageMaker)
     assert targets() == []
 
 
+@pytest.mark.parametrize("how", ["refused", "rolled back", "failed in between"])
+def test_an_update_that_fails_leaves_the_endpoint_scaled_as_before(service: SageMaker, how: str) -> None:
+    deploy.main([*START, "--min-instances", "2", "--max-instances", "5", "--per-minute", "900"])
+    (config,) = (endpoint["EndpointConfigName"] for endpoint in service.endpoints.values())
+    service.failure = "The container did not pass the ping"
+    if how == "refused":
+        service.faults = [("UpdateEndpoint", "ResourceLimitExceeded", 400)]
+    service.rolls_back = how == "rolled back"
+    if how == "failed in between":
+        service.update_states = ["Updating", "UpdateRollbackFailed"]
+
+    told = {"refused": "--instance", "rolled back": f"went back to {config}: The container did not pass"}
+    with pytest.raises(SystemExit, match=told.get(how, "did not pass the ping")):
+        deploy.main([*START, "--instance", "ml.c6i.xlarge", "--max-instances", "9", "--min-instances", "2"])
+
+    assert [(target["MinCapacity"], target["MaxCapacity"]) for target in targets()] == [(2, 5)]
+    scaling = boto3.client("application-autoscaling")
+    (policy,) = scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
+    assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 900
+
+
+def test_other_limits_of_scaling_alone_start_no_instances(service: SageMaker) -> None:
+    deploy.main([*START, "--max-instances", "3"])
+    deploy.main([*START, "--max-instances", "6"])
+
+    assert [target["MaxCapacity"] for target in targets()] == [6]
+    assert not service.asked("UpdateEndpoint")
+
+
+def test_an_update_that_nobody_saw_the_end_of_is_waited_for(service: SageMaker) -> None:
+    deploy.main(START)
+    (endpoint,) = service.endpoints.values()
+    endpoint["states"] = ["Updating", "InService"]
+
+    deploy.main([*START, "--instance", "ml.c6i.xlarge"])
+
+    assert len(service.asked("UpdateEndpoint")) == 1
+
+
 def test_a_serverless_endpoint_has_memory_and_concurrency_and_no_instances(
     service: SageMaker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,7 +175,24 @@ def test_an_asynchronous_endpoint_answers_into_s3_and_can_rest(
     (config,) = service.configs.values()
     assert config["AsyncInferenceConfig"]["OutputConfig"]["S3OutputPath"] == "s3://bank/towers/answers"
     assert [target["MinCapacity"] for target in targets()] == [0]
-    assert "nothing in between" in " ".join(capsys.readouterr().err.split())
+    told = " ".join(capsys.readouterr().err.split())
+    assert "nothing in between" in told
+    assert "differ from this machine's by" in told
+    assert "COUNTERSIGN_TOWER" not in told
+    assert service.asked("InvokeEndpointAsync")[0]["InputLocation"].startswith("s3://bank/towers/questions/")
+
+
+def test_an_asynchronous_endpoint_that_fails_or_is_silent_is_told(
+    service: SageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = [*START, "--mode", "async"]
+    service.faults = [("the container", "ModelError", 424)]
+    with pytest.raises(SystemExit, match="tower failed: said the stand-in: see CloudWatch"):
+        deploy.main(later)
+
+    monkeypatch.setattr(proof, "PATIENCE_SECONDS", 0)
+    with pytest.raises(SystemExit, match="gave no answer"):
+        deploy.main(later)
 
 
 def test_teardown_leaves_nothing_that_costs(service: SageMaker) -> None:

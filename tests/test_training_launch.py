@@ -18,6 +18,7 @@ from embeddings import bundle
 from embeddings.bundle import MANIFEST
 from embeddings.preprocess import PREPROCESSING_VERSION
 from tests.support import cloud
+from tests.support.bundles import copy_bundle
 from tests.support.sagemaker import SageMaker
 from training import aws, container, job, launch, store
 from training.container import METRICS, SUMS, OutdatedImage, metrics_in
@@ -359,6 +360,65 @@ def test_a_published_version_comes_back_whole_and_never_changes(
             store.publish(SHIPPED, place, progress)
 
     assert (fetched / MANIFEST).read_bytes() == (SHIPPED / MANIFEST).read_bytes()
+
+
+def test_of_two_publishers_to_s3_at_one_moment_the_second_writes_nothing(
+    tmp_path: Path, sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = copy_bundle(tmp_path / "1", "9.0"), copy_bundle(tmp_path / "2", "9.0", more_bias=1)
+    upload = aws.upload_folder
+
+    def while_another_publishes(*arguments: Any, **more: Any) -> None:
+        monkeypatch.setattr(aws, "upload_folder", upload)
+        with pytest.raises(VersionExists, match=r"--version, or delete s3://bank/models/9\.0/publishing\.json"):
+            store.publish(second, "s3://bank/models", progress)
+        upload(*arguments, **more)
+
+    monkeypatch.setattr(aws, "upload_folder", while_another_publishes)
+    with launch._progress() as progress:
+        store.publish(first, "s3://bank/models", progress)
+        fetched = store.fetch("s3://bank/models", "9.0", tmp_path / "fetched", progress)
+
+    assert (fetched / MANIFEST).read_bytes() == (first / MANIFEST).read_bytes()
+
+
+def test_of_two_publishers_to_a_folder_at_one_moment_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, quick = copy_bundle(tmp_path / "1", "9.0"), copy_bundle(tmp_path / "2", "9.0", more_bias=1)
+    models, copy = str(tmp_path / "models"), store.shutil.copytree
+
+    def while_another_publishes(*arguments: Any) -> None:
+        monkeypatch.setattr(store.shutil, "copytree", copy)
+        copy(*arguments)
+        store.publish(quick, models, progress)
+
+    monkeypatch.setattr(store.shutil, "copytree", while_another_publishes)
+    with launch._progress() as progress, pytest.raises(VersionExists, match="--version"):
+        store.publish(slow, models, progress)
+
+    assert (tmp_path / "models" / "9.0" / MANIFEST).read_bytes() == (quick / MANIFEST).read_bytes()
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["9.0"]
+
+
+def test_an_interrupted_publication_goes_on(
+    tmp_path: Path, sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = aws.upload
+
+    def cut(s3: Any, path: Path, *arguments: Any, **more: Any) -> None:
+        if path.name == MANIFEST:
+            raise KeyboardInterrupt
+        upload(s3, path, *arguments, **more)
+
+    monkeypatch.setattr(aws, "upload", cut)
+    with launch._progress() as progress:
+        with pytest.raises(KeyboardInterrupt):
+            store.publish(SHIPPED, "s3://bank/models", progress)
+        monkeypatch.setattr(aws, "upload", upload)
+        store.publish(SHIPPED, "s3://bank/models", progress)
+
+        assert bundle.load(store.fetch("s3://bank/models", SHIPPED.name, tmp_path, progress))
 
 
 @pytest.mark.slow

@@ -40,13 +40,17 @@ def error_table(by_references: dict[int, Trials]) -> dict[str, dict]:
 
 def held(folds: list[Asked], trials: list[dict[int, Trials]], draws: int = 20, seed: int = 0) -> list[dict]:
     """What became of each target on accounts of 1, 2, 5 and 10 people with one reference each: shares of skilled
-    forgeries and of strangers that passed, and of genuine signatures that did not."""
+    forgeries and of strangers that passed, and of genuine signatures that did not. Accounts that would leave nobody
+    outside are left out, and one fold alone has no others to read scores off: []."""
+    if len(folds) < 2:
+        return []
     tables = [
         ErrorTable.parse(error_table({1: pool([other[1] for at, other in enumerate(trials) if at != left_out])}))
         for left_out in range(len(folds))
     ]
     rows = []
-    for people in PEOPLE:
+    fewest = min(len(np.unique(fold.owner)) for fold in folds)
+    for people in (people for people in PEOPLE if people < fewest):
         best = [_best_scores(fold, people, draws, np.random.default_rng([seed, people])) for fold in folds]
         for target in TARGETS:
             passed: dict[str, list[np.ndarray]] = {"genuine": [], "skilled": [], "random": []}

@@ -206,6 +206,19 @@ def download_prefix(address: str, into: Path, progress: Progress) -> None:
         progress.advance(task)
 
 
+def read(s3: Any, source: Place) -> bytes | None:
+    """A small object; None where there is none. Raises CloudProblem."""
+    try:
+        content: bytes = s3.get_object(Bucket=source.bucket, Key=source.key)["Body"].read()
+    except ClientError as problem:
+        if problem.response["Error"].get("Code") in {"404", "NoSuchKey"}:
+            return None
+        raise CloudProblem(explain(problem, str(source))) from problem
+    except BotoCoreError as problem:
+        raise CloudProblem(explain(problem, str(source))) from problem
+    return content
+
+
 def _metadata(s3: Any, target: Place) -> dict[str, str]:
     try:
         found: dict[str, str] = s3.head_object(Bucket=target.bucket, Key=target.key).get("Metadata", {})

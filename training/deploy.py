@@ -14,7 +14,8 @@ After each change the endpoint is asked for drawn signatures, and must answer wh
 
     COUNTERSIGN_BUNDLE=... COUNTERSIGN_TOWER=sagemaker:NAME python -m service serve
 
-embeds there. An asynchronous endpoint answers into S3 and is for batches of your own; a service needs an answer.
+embeds there. An asynchronous endpoint answers into S3: it is for batches of your own (`invoke_endpoint_async` with
+canvases as `training.proof` writes them), and a service that names one does not start.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -36,18 +36,13 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from embeddings import bundle
 from embeddings.bundle import BrokenBundle, Bundle
 from embeddings.identity import tower_name
-from embeddings.tower import LiteRTTower
-from training import aws, endpoint, synthetic
+from training import aws, endpoint
 from training.aws import CloudProblem, translated
-from training.endpoint import MODES, NAMESPACE, Endpoint
+from training.endpoint import MODES, Endpoint
+from training.proof import WrongEndpoint, prove
+from training.scaling import Scaling, put_back, scale, unscale
 
-TOLERANCE = 1e-3
 console = Console(stderr=True, highlight=False)
-
-
-class WrongEndpoint(RuntimeError):
-    """The endpoint does not do what this bundle's tower does."""
-
 
 MENDABLE = (WrongEndpoint, BrokenBundle)
 
@@ -151,6 +146,9 @@ def deploy(wanted: Endpoint, poll: float, *, replace_model: bool = False) -> Non
     """Makes the endpoint, or changes it to what is wanted, and waits until it is in service. Raises CloudProblem, and
     WrongEndpoint where it runs another model."""
     sagemaker, running = aws.client("sagemaker"), variant_of(wanted.name)
+    if running is not None:
+        wait(wanted.name, poll)  # for somebody's update, or for one of ours that nobody saw the end of
+        running = variant_of(wanted.name)
     if running not in (None, wanted.variant) and not replace_model:
         raise WrongEndpoint(
             f"{wanted.name} runs {running}; every service that asks it would be left without vectors. Choose another "
@@ -162,21 +160,56 @@ def deploy(wanted: Endpoint, poll: float, *, replace_model: bool = False) -> Non
         _once(sagemaker.create_endpoint_config, asked["CreateEndpointConfig"])
         if running is None:
             sagemaker.create_endpoint(**asked["CreateEndpoint"])
-        else:
-            unscale(wanted.name)  # AWS refuses to change instances that something else scales
-            sagemaker.update_endpoint(**endpoint.update_request(wanted))
-    wait(wanted.name, poll)
+            wait(wanted.name, poll)
+    if config_of(wanted.name) != asked["CreateEndpointConfig"]["EndpointConfigName"]:
+        update(wanted, poll)
     if wanted.scales:
         scale(wanted)
+    else:
+        unscale(wanted.name)
+
+
+def update(wanted: Endpoint, poll: float) -> None:
+    """Changes the endpoint's configuration. Where that fails, or nobody waits for its end, what scaled the endpoint
+    before scales it again. Raises CloudProblem, also where SageMaker went back to the configuration before."""
+    taken = unscale(wanted.name)  # AWS refuses to change instances that something else scales
+    try:
+        with translated(wanted.name):
+            aws.client("sagemaker").update_endpoint(**endpoint.update_request(wanted))
+        wait(wanted.name, poll)
+        _check_in_force(wanted)
+    except BaseException:
+        _restore(wanted.name, taken)
+        raise
+
+
+def _restore(name: str, taken: Sequence[Scaling]) -> None:
+    """Whatever went wrong before is what the caller is told."""
+    try:
+        put_back(taken)
+    except CloudProblem as problem:
+        console.print(f"{name} is not scaled any more ({problem}); the same command again puts it right")
+
+
+def _check_in_force(wanted: Endpoint) -> None:
+    held = config_of(wanted.name)
+    if held != endpoint.config_request(wanted)["EndpointConfigName"]:
+        told = (_described(wanted.name) or {}).get("FailureReason", "an alarm or a failed start, see CloudWatch")
+        raise CloudProblem(f"{wanted.name} was not changed, SageMaker went back to {held}: {told}")
+
+
+def config_of(name: str) -> str | None:
+    """The configuration that an endpoint has in force; None where there is no such endpoint."""
+    return (_described(name) or {}).get("EndpointConfigName")
 
 
 def variant_of(name: str) -> str | None:
     """Which tower an endpoint runs; None where there is no such endpoint."""
-    described = _described(name)
-    if described is None:
+    held = config_of(name)
+    if held is None:
         return None
     with translated(name):
-        config = aws.client("sagemaker").describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
+        config = aws.client("sagemaker").describe_endpoint_config(EndpointConfigName=held)
     return str(config["ProductionVariants"][0]["VariantName"])
 
 
@@ -197,49 +230,6 @@ def wait(name: str, poll: float) -> None:
                 advice = "change --image or --role" if "image" in told.lower() else "see its log in CloudWatch"
                 raise CloudProblem(f"{name}: {told} ({advice}; --teardown {name} removes it)")
             time.sleep(poll)
-
-
-def scale(wanted: Endpoint) -> None:
-    """Registers the variant and keeps it at its target."""
-    scaling = aws.client("application-autoscaling")
-    target, policy = endpoint.scaling_requests(wanted)
-    with translated(wanted.resource):
-        scaling.register_scalable_target(**target)
-        scaling.put_scaling_policy(**policy)
-
-
-def unscale(name: str) -> None:
-    """Nothing scales this endpoint any more; its policies go with the target."""
-    scaling = aws.client("application-autoscaling")
-    with translated(name):
-        pages = scaling.get_paginator("describe_scalable_targets").paginate(ServiceNamespace=NAMESPACE)
-        for target in [one for page in pages for one in page["ScalableTargets"]]:
-            if target["ResourceId"].startswith(f"endpoint/{name}/variant/"):
-                keys = ("ServiceNamespace", "ResourceId", "ScalableDimension")
-                scaling.deregister_scalable_target(**{key: target[key] for key in keys})
-
-
-def prove(wanted: Endpoint, loaded: Bundle) -> float:
-    """The largest difference between the endpoint's vectors and this machine's, on drawn signatures. Raises
-    WrongEndpoint above `TOLERANCE`."""
-    canvases = synthetic.canvases([10_000], genuine=1, forged=0).pixels
-    expected = LiteRTTower(loaded.tower).embed(canvases.astype(np.float32))
-    runtime = aws.client("sagemaker-runtime")
-    body = json.dumps({"instances": canvases[..., None].tolist()})
-    with translated(wanted.name):
-        answer = runtime.invoke_endpoint(
-            EndpointName=wanted.name,
-            ContentType="application/json",
-            CustomAttributes="tfs-model-name=tower",
-            Body=body,
-        )
-    found = np.asarray(json.loads(answer["Body"].read())["predictions"], np.float32)
-    worst = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
-    if answer.get("InvokedProductionVariant") != wanted.variant or not worst <= TOLERANCE:
-        raise WrongEndpoint(
-            f"{wanted.name} answers otherwise than the bundle's tower (by {worst:.1e}): deploy it again"
-        )
-    return worst
 
 
 def teardown(name: str, poll: float) -> None:
@@ -275,10 +265,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 return None
             aws.upload(aws.client("s3"), packed, wanted.model_data, kms_key=chosen.kms_key)
         deploy(wanted, chosen.poll, replace_model=chosen.replace_model)
-        if wanted.mode != "async":
-            console.print(
-                f"in service; its vectors differ from this machine's by {prove(wanted, loaded):.1e} at most"
-            )
+        differ = prove(wanted, loaded, chosen.poll)
+        console.print(f"in service; its vectors differ from this machine's by {differ:.1e} at most")
+        if wanted.mode == "async":
+            console.print("It answers into S3, so no service can embed there: ask it with invoke_endpoint_async.")
+        else:
             console.print(f"COUNTERSIGN_TOWER=sagemaker:{wanted.name}", soft_wrap=True)
         console.print(endpoint.cost(wanted))
     return None

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,10 +25,10 @@ from rich.console import Console
 
 from embeddings.bundle import FORMAT
 from embeddings.preprocess import PREPROCESSING_VERSION
-from training import synthetic
+from training import runs, synthetic
 from training.canvases import CANVAS
 from training.card import card
-from training.train import RUN, TOWER
+from training.runs import TOWER, BrokenRun
 
 TOLERANCE = 1e-4
 
@@ -76,14 +77,16 @@ def run_litert(path: Path, canvases: np.ndarray) -> np.ndarray:
 
 
 def write_bundle(run: Path, evaluation: Path, version: str, out: Path) -> Path:
-    """Writes `out/version` and answers it. An existing bundle is never changed: FileExistsError."""
+    """Writes `out/version` and answers it. An existing bundle is never changed: FileExistsError. Raises BrokenRun
+    where the evaluation was of towers that were trained on another set."""
     final = out / version
     if final.exists():
         raise FileExistsError(f"{final} exists; a published model version never changes, choose another")
-    trained = json.loads((run / RUN).read_text("utf-8"))
+    trained = runs.described(run)
     figures = json.loads((evaluation / "evaluation.json").read_text("utf-8"))
-    if trained["preprocessing_version"] != PREPROCESSING_VERSION:
-        raise ValueError(f"{run} was trained on preprocessing {trained['preprocessing_version']}")
+    evaluated, fitted = figures.get("tested", {}).get("data"), trained.get("lineage", {}).get("data")
+    if evaluated and evaluated != fitted:
+        raise BrokenRun(f"{run} was trained on data {fitted}, {evaluation} is about {evaluated}: evaluate its own")
     tower = folded(keras.models.load_model(run / TOWER), figures["shipped"]["slope"])
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as partial:
@@ -131,7 +134,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--version", required=True, help="the model version, and the folder's name")
     parser.add_argument("--out", type=Path, default=Path("embeddings/bundles"))
     chosen = parser.parse_args(arguments)
-    written = write_bundle(chosen.run, chosen.evaluation, chosen.version, chosen.out)
+    try:
+        written = write_bundle(chosen.run, chosen.evaluation, chosen.version, chosen.out)
+    except (BrokenRun, FileExistsError) as problem:
+        sys.exit(f"error: {problem}")
     size = sum(path.stat().st_size for path in written.rglob("*") if path.is_file())
     Console().print(f"{written}: {size / 1e6:.2f} MB")
 

@@ -24,7 +24,8 @@ def split(fold: int) -> tuple[list[str], list[str], list[str]]:
 
 def draw(owners: Sequence[str], seed: int = 1, folds: int = 5) -> list[tuple[list[str], list[str]]]:
     """Owners to test on and to calibrate on, by fold, of a collection that has no frozen split: everyone is tested
-    once, and a seventh of the rest calibrates. The order of `owners` does not matter. ValueError below `folds`."""
+    once, and a seventh of the rest calibrates, two at least. The order of `owners` does not matter. ValueError below
+    `folds`."""
     if len(owners) < folds:
         raise ValueError(f"writer-disjoint folds need at least {folds} writers, there are {len(owners)}")
     shuffled = sorted(owners, key=lambda owner: hashlib.sha256(f"{seed} {owner}".encode()).digest())
@@ -32,5 +33,5 @@ def draw(owners: Sequence[str], seed: int = 1, folds: int = 5) -> list[tuple[lis
     for fold in range(folds):
         test = shuffled[fold::folds]
         rest = [owner for owner in shuffled[fold:] + shuffled[:fold] if owner not in test]
-        drawn.append((sorted(test), sorted(rest[: max(1, len(rest) // 7)])))
+        drawn.append((sorted(test), sorted(rest[: max(2, len(rest) // 7)])))
     return drawn

@@ -9,7 +9,7 @@
 The job costs money while it runs: one instance, by default a spot one that costs less and may be interrupted; then
 SageMaker starts it again and it goes on from its checkpoints. --max-minutes bounds what is paid for in any case.
 Ctrl-C ends the following, not the job; --attach follows again. A fetched model lies in runs/NAME, checked. A bundle
-needs an evaluation, so publishing is a second call: `training.evaluate --runs runs/NAME` in between.
+needs an evaluation, so publishing is a second call: `training.evaluate --data SET --runs runs/NAME` in between.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ from training.artifacts import BrokenModel
 from training.aws import CloudProblem, Place
 from training.job import Job, Log
 from training.package import pack
+from training.runs import BrokenRun
 from training.store import VersionExists
 from training.training_set import SET
 
 GPU = "ml.g4dn.xlarge"
 EPOCH = re.compile(r"\bepoch=(\d+)")
-MENDABLE = (BrokenModel, BrokenBundle, VersionExists, FileExistsError)
+MENDABLE = (BrokenModel, BrokenBundle, BrokenRun, VersionExists, FileExistsError)
 console = Console(stderr=True, highlight=False)
 
 

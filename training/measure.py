@@ -194,10 +194,12 @@ def auc(higher: np.ndarray, lower: np.ndarray) -> float:
 
 def platt(trials: Trials) -> tuple[float, float]:
     """Slope and offset that turn scores into log odds of "genuine, not a skilled forgery", both equally likely
-    beforehand (Platt, 1999): logistic regression with each kind weighing one half, by Newton's method."""
+    beforehand (Platt, 1999): logistic regression with each kind weighing one half, by Newton's method. As his, its
+    targets are a little less than certain, so that few trials that happen to lie apart give no endless slope."""
     score = np.concatenate([trials.of("genuine"), trials.of("skilled")])
-    target = np.concatenate([np.ones(len(trials.of("genuine"))), np.zeros(len(trials.of("skilled")))])
-    weight = np.where(target == 1, 0.5 / target.sum(), 0.5 / (1 - target).sum())
+    counts = len(trials.of("genuine")), len(trials.of("skilled"))
+    target = np.repeat([(counts[0] + 1) / (counts[0] + 2), 1 / (counts[1] + 2)], counts)
+    weight = np.repeat([0.5 / counts[0], 0.5 / counts[1]], counts)
     centre, spread = score.mean(), score.std()
     X = np.column_stack([(score - centre) / spread, np.ones(len(score))])
     beta = np.zeros(2)

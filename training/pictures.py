@@ -70,7 +70,7 @@ def reliability(rows: list[dict[str, float]], path: Path) -> None:
 def worst_writers(cedar: Canvases, by_writer: dict[str, float], path: Path, writers: int = 6) -> None:
     """Genuine signatures and forgeries, as the tower sees them, of the writers with the highest skilled errors."""
     worst = sorted(by_writer, key=by_writer.__getitem__, reverse=True)[:writers]
-    figure, axes = plt.subplots(writers, 8, figsize=(16, 1.25 * writers))
+    figure, axes = plt.subplots(len(worst), 8, figsize=(16, 1.25 * len(worst)), squeeze=False)
     for row, writer in zip(axes, worst, strict=True):
         for genuine, half in ((True, row[:4]), (False, row[4:])):
             shown = cedar.pixels[(cedar.owner == writer) & (cedar.genuine == genuine)]

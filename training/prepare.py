@@ -8,6 +8,9 @@ SOURCE is a folder, an archive (zip, tar; rar and 7z through libarchive) or an S
 (full_org/original_W_N.png, full_forg/forgeries_W_N.png), genuine/WRITER/*.png with forged/WRITER/*.png, or a
 manifest.csv with columns path, writer, kind (genuine or forged) and, where several people write the same words, text.
 
+Whoever has two genuine signatures and a forgery at least is held out in one of five folds, which training and
+evaluation go by; everyone else adds breadth. A bundle needs ten such writers, better fifty.
+
 Interrupt it whenever you like: the same command goes on where it stopped, and does nothing when all is done. Images
 that preprocessing refuses are counted, not kept. The set holds canvases, no scans: 4 kB a signature at most.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,11 +66,11 @@ def digest(part: Sequence[Signature]) -> str:
 
 
 def split(signatures: Sequence[Signature], seed: int = 1) -> list[Fold]:
-    """Five folds. CEDAR keeps its frozen ones; a collection without forgeries only adds breadth and is never tested
-    on, unless there is nothing else. Raises BrokenDataset."""
-    with_forgeries = {one.source for one in signatures if not one.genuine}
-    tested = [one for one in signatures if one.source in with_forgeries or not with_forgeries]
-    owners = datasets.owners(tested)
+    """Five folds. CEDAR keeps its frozen ones; a writer without forgeries or with a single genuine signature only
+    adds breadth and is never tested on, unless there is nobody else. Raises BrokenDataset."""
+    genuine = Counter(one.owner for one in signatures if one.genuine)
+    forged = {one.owner for one in signatures if not one.genuine}
+    owners = sorted(owner for owner in forged if genuine[owner] > 1) or datasets.owners(signatures)
     if owners == sorted(owner for fold in range(5) for owner in folds.split(fold)[2]):
         return [Fold(test, calibrate) for _, calibrate, test in map(folds.split, range(5))]
     try:

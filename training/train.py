@@ -32,8 +32,8 @@ from training.checkpoints import Checkpoints, History
 from training.losses import AllPairsLoss
 from training.measure import Errors, distances, run_trials
 from training.network import build_tower, siamese
+from training.runs import RUN, TOWER
 
-TOWER, RUN = "tower.keras", "run.json"
 console = Console(stderr=True)
 
 
@@ -119,7 +119,7 @@ def prepared_collections(prepared: training_set.TrainingSet, chosen: argparse.Na
         if chosen.forgeries == "no":
             fitted = fitted.where(fitted.genuine)
         if (fitted.text != fitted.owner).any():  # several people wrote the same words
-            shares.append(Share(fitted, owners=16, genuine=2, forged=0, texts=2))
+            shares.append(Share(fitted, owners=16, genuine=2, forged=2, texts=2))
         else:
             shares.append(Share(fitted, owners=8, genuine=3, forged=3))
     return shares + drawn_share(chosen)

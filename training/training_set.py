@@ -105,22 +105,29 @@ def finish(folder: Path, shards: Sequence[Path], folds: Sequence[Fold], source: 
     check_disjoint(folds)
     parts = [_arrays(path) for path in shards]
     owners = np.concatenate([part["owner"] for part in parts])
+    held_out = [{"test": fold.test, "calibrate": fold.calibrate} for fold in folds]
     described = {
         "format": FORMAT,
         "preprocessing_version": PREPROCESSING_VERSION,
         "canvas": list(CANVAS),
         "source": source,
-        "data_hash": hashlib.sha256("\n".join(path.name for path in shards).encode()).hexdigest(),
+        "data_hash": _hash([path.name for path in shards], held_out),
         "signatures": len(owners),
         "owners": len(set(owners.tolist())),
         "unusable": int(sum(part["unusable"] for part in parts)),
-        "folds": [{"test": fold.test, "calibrate": fold.calibrate} for fold in folds],
+        "folds": held_out,
         "shards": {path.name: checksum(path) for path in shards},
     }
     fresh = folder / f"{SET}.part"
     fresh.write_text(json.dumps(described, indent=1) + "\n", "utf-8")
     fresh.replace(folder / SET)
     return described
+
+
+def _hash(shards: Sequence[str], held_out: Sequence[dict]) -> str:
+    """Of the signatures, which name their shards, and of who is held out: runs on the same signatures in other folds
+    are runs on another set, fitted on whom this one tests."""
+    return hashlib.sha256("\n".join([*shards, json.dumps(held_out)]).encode()).hexdigest()
 
 
 def _describe(folder: Path) -> dict:

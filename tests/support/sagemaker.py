@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import boto3
 import botocore.session
 import numpy as np
 from botocore.validate import ParamValidator
@@ -58,6 +59,8 @@ class SageMaker:
         self.endpoints: dict[str, dict[str, Any]] = {}
         self.job_states = list(COMPLETED)
         self.endpoint_states = ["Creating", "InService"]
+        self.update_states = ["Updating", "InService"]
+        self.rolls_back = False
         self.failure: str | None = None
         self.on_state: Callable[[str, dict[str, Any]], None] = lambda _state, _job: None
         self.embed: Embed | None = None
@@ -92,13 +95,39 @@ class SageMaker:
         endpoint = self.endpoints.get(name)
         if endpoint is None:
             raise Complaint("ValidationError", f"Endpoint {name} of account 123456789012 not found.")
+        if "AsyncInferenceConfig" in self.configs[endpoint["EndpointConfigName"]]:
+            raise Complaint("ValidationError", f"Endpoint {name} is asynchronous.")
+        variant = self.configs[endpoint["EndpointConfigName"]]["ProductionVariants"][0]["VariantName"]
+        return self._predict(attributes, body), {"x-Amzn-Invoked-Production-Variant": variant}
+
+    def invoke_later(self, name: str, attributes: str, question: str) -> dict[str, str]:
+        """An asynchronous endpoint: it reads and writes S3, and tells only where its answer will be."""
+        self.calls.append(("InvokeEndpointAsync", {"EndpointName": name, "InputLocation": question}))
+        self._fail("InvokeEndpointAsync")
+        config = self.configs[self.endpoints[name]["EndpointConfigName"]]
+        answers, failures = (
+            f"{config['AsyncInferenceConfig']['OutputConfig'][where]}/{len(self.calls)}.out"
+            for where in ("S3OutputPath", "S3FailurePath")
+        )
+        s3 = boto3.client("s3")
+        try:
+            body = s3.get_object(**_place(question))["Body"].read()
+            self._fail("the container")
+            where, content = answers, json.dumps(self._predict(attributes, body)).encode()
+        except Complaint as complaint:
+            where, content = failures, str(complaint).encode()
+        write = threading.Timer(self.delay, lambda: s3.put_object(**_place(where), Body=content))
+        write.daemon = True
+        write.start()
+        return {"X-Amzn-SageMaker-OutputLocation": answers, "X-Amzn-SageMaker-FailureLocation": failures}
+
+    def _predict(self, attributes: str, body: bytes) -> dict[str, Any]:
         if attributes != "tfs-model-name=tower":
             raise Complaint("ModelError", "the container knows no such model", 424)
         canvases = np.asarray(json.loads(body)["instances"], np.float32)
         assert canvases.shape[1:] == (128, 256, 1), canvases.shape
         assert self.embed is not None
-        variant = self.configs[endpoint["EndpointConfigName"]]["ProductionVariants"][0]["VariantName"]
-        return {"predictions": self.embed(canvases).tolist()}, {"x-Amzn-Invoked-Production-Variant": variant}
+        return {"predictions": self.embed(canvases).tolist()}
 
     def serve(self, name: str, variant: str, embed: Embed) -> None:
         """An endpoint that is in service already."""
@@ -187,13 +216,19 @@ class SageMaker:
     def _UpdateEndpoint(self, EndpointName: str, EndpointConfigName: str, **_: Any) -> dict[str, Any]:  # noqa: N802, N803
         endpoint = _find(self.endpoints, EndpointName, f"Could not find endpoint {EndpointName}.")
         _find(self.configs, EndpointConfigName, "Could not find endpoint configuration.")
-        endpoint |= {"EndpointConfigName": EndpointConfigName, "states": ["Updating", "InService"]}
+        if endpoint["states"][0] != "InService":
+            raise Complaint("ValidationException", f"Cannot update in-progress endpoint {EndpointName}.")
+        endpoint |= {"wanted": EndpointConfigName, "states": list(self.update_states)}
         return {"EndpointArn": f"{ACCOUNT}:endpoint/{EndpointName}"}
 
     def _DescribeEndpoint(self, EndpointName: str) -> dict[str, Any]:  # noqa: N802, N803
         endpoint = _find(self.endpoints, EndpointName, f"Could not find endpoint {EndpointName}.")
         states = endpoint["states"]
         status = states.pop(0) if len(states) > 1 else states[0]
+        if status == "InService" and "wanted" in endpoint:
+            wanted = endpoint.pop("wanted")
+            endpoint["EndpointConfigName"] = endpoint["EndpointConfigName"] if self.rolls_back else wanted
+        config = self.configs[endpoint["EndpointConfigName"]]
         return {
             "EndpointName": EndpointName,
             "EndpointArn": f"{ACCOUNT}:endpoint/{EndpointName}",
@@ -201,7 +236,8 @@ class SageMaker:
             "EndpointStatus": status,
             "CreationTime": datetime.now(UTC),
             "LastModifiedTime": datetime.now(UTC),
-            **({"FailureReason": self.failure} if self.failure and status == "Failed" else {}),
+            **({"FailureReason": self.failure} if self.failure else {}),
+            **{key: config[key] for key in ("AsyncInferenceConfig",) if key in config},
         }
 
     def _DeleteEndpoint(self, EndpointName: str) -> None:  # noqa: N802, N803
@@ -213,6 +249,11 @@ def _find(known: dict[str, dict[str, Any]], name: str, message: str) -> dict[str
     if name not in known:
         raise Complaint("ValidationException", message)
     return known[name]
+
+
+def _place(address: str) -> dict[str, str]:
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    return {"Bucket": bucket, "Key": key}
 
 
 def _hold(values: dict[str, Any], shape: Any, what: str) -> None:
@@ -228,19 +269,21 @@ def _handler(service: SageMaker) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"] or 0))
             try:
-                answer, headers = self._answer(body)
-                self._send(200, answer, headers)
+                self._send(*self._answer(body))
             except Complaint as complaint:
                 named = {"__type": complaint.code, "message": str(complaint), "Message": str(complaint)}
                 self._send(complaint.status, named, {"x-amzn-ErrorType": complaint.code})
 
-        def _answer(self, body: bytes) -> tuple[dict[str, Any], dict[str, str]]:
+        def _answer(self, body: bytes) -> tuple[int, dict[str, Any], dict[str, str]]:
             target = self.headers.get("X-Amz-Target")
             if target is not None:
-                return service.call(target.removeprefix("SageMaker."), json.loads(body)), {}
-            name = self.path.split("/")[2]
+                return 200, service.call(target.removeprefix("SageMaker."), json.loads(body)), {}
+            _, _, name, how = self.path.split("/")
             attributes = self.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")
-            return service.invoke(name, attributes, body)
+            if how == "async-invocations":
+                question = self.headers["X-Amzn-SageMaker-InputLocation"]
+                return 202, {"InferenceId": "1"}, service.invoke_later(name, attributes, question)
+            return 200, *service.invoke(name, attributes, body)
 
         def _send(self, status: int, answer: dict[str, Any], headers: dict[str, str]) -> None:
             content = json.dumps(answer, default=lambda moment: moment.timestamp()).encode()
