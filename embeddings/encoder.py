@@ -72,8 +72,8 @@ class Encoder:
         return self.embed([image])
 
     def enrol_each(self, images: Sequence[bytes]) -> list[Vectors | UnusableImage]:
-        """Of each image what `enrol` keeps, or why it keeps nothing. The tower is asked once, which matters where it is
-        far away."""
+        """Of each image what `enrol` keeps, float32 (m, d), or why it keeps nothing. The tower is asked once for all,
+        which matters where it is far away."""
         found = [_canvas_or_problem(index, image) for index, image in enumerate(images)]
         canvases = [one for one in found if not isinstance(one, UnusableImage)]
         vectors = iter(self._tower.embed(np.stack(canvases)) if canvases else ())

@@ -50,7 +50,7 @@ def _processes(settings: Settings, bundle: Path) -> Executor:
 
 
 def _begin(settings: Settings, bundle: Path) -> None:
-    global _encoder  # noqa: PLW0603
+    global _encoder
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _stand_back()
     logs.configure(settings.log_level)

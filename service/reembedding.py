@@ -203,8 +203,8 @@ class _Turn:
         with self._product.database.writing() as session:
             self._hold(session, activation_id)
             activation = session.get_one(Activation, activation_id)
-            if activation.state == "shadowing" and not anything_new:
-                return self._shadow(session, activation)  # every second, for a day: nobody is kept waiting for a count
+            if activation.state == "shadowing" and not anything_new:  # asked every second, for a day: without a count
+                return self._shadow(session, activation)
             lock_templates(session)
             if session.scalar(select(Specimen.id).where(is_missing(activation.model_version)).limit(1)) is not None:
                 return None

@@ -27,7 +27,6 @@ from tests.support import images
 from tests.support.bundles import copy_bundle
 from tests.support.sagemaker import Complaint, Embed, SageMaker
 from tests.support.server import free_port
-from tests.support.world import wait_until
 
 PATIENT = 15
 NEW = "9.0.0"
