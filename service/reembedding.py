@@ -40,7 +40,7 @@ AT_A_TIME = 32
 """Others who write wait for one such transaction: some milliseconds."""
 
 PATIENCE_SECONDS = 5.0
-"""Between two tries of a tower that is away."""
+"""Until the next try, where a tower is away."""
 
 TICKS = 3
 """A switch waits for so many, that every process has begun to fill an index of the new version."""
@@ -67,8 +67,6 @@ def advance(product: Product, worker: str, stopped: threading.Event) -> str | No
         return _Turn(product, worker, stopped).work()
     except Overtaken:
         return "another worker has it"
-    except BrokenExecutor:
-        return "a process that embeds was killed"
     finally:
         jobs.release(product.database, JOB, worker)
 
@@ -103,6 +101,8 @@ class _Turn:
                 found = self._embed_all(activation.id, encoder)
             except Refused as refused:  # a tower far away that gives no answer, or not yet the right one
                 return self._wait(activation.id, refused.code)
+            except BrokenExecutor:  # a process that embeds was killed, as for want of memory
+                return self._wait(activation.id, "internal_error")
             result = self._settle(activation.id, anything_new=found)
             if result is not None:
                 return result
@@ -203,10 +203,8 @@ class _Turn:
         with self._product.database.writing() as session:
             self._hold(session, activation_id)
             activation = session.get_one(Activation, activation_id)
-            if activation.state == "shadowing" and not anything_new:
-                return self._shadow(
-                    session, activation
-                )  # every second, for a day: nobody is kept waiting for a count
+            if activation.state == "shadowing" and not anything_new:  # asked every second, for a day: without a count
+                return self._shadow(session, activation)
             lock_templates(session)
             if session.scalar(select(Specimen.id).where(is_missing(activation.model_version)).limit(1)) is not None:
                 return None
@@ -234,7 +232,7 @@ class _Turn:
         return f"{activation.model_version} has scored in the shadow"
 
     def _wait(self, activation_id: int, problem: str) -> str:
-        """Says to whoever asks what keeps it, until the next specimens are written."""
+        """Says to whoever asks what keeps it, until the next specimens are written. The next turn tries again."""
         with self._product.database.writing() as session:
             self._hold(session, activation_id)
             session.execute(update(Activation).where(Activation.id == activation_id).values(problem=problem))

@@ -90,7 +90,11 @@ class Settings(BaseSettings):
         description="Most specimens a second that an activation embeds again; by default as many as it can.",
     )
     activation_threads: int = Field(
-        2, ge=1, le=64, description="Threads that embed during an activation, with less priority than requests have."
+        2,
+        ge=1,
+        le=64,
+        description="Processes that embed during an activation, with less priority than requests have; one per core "
+        "is right.",
     )
     shadow_hours: float = Field(
         24, gt=0, description="How long verifications are also scored with a version that is activated as a shadow."

@@ -12,13 +12,14 @@ from typing import Any
 from unittest.mock import patch
 
 import httpx
+import psutil
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import func, select, update
 
 from embeddings.bundle import Thresholds
 from embeddings.encoder import Encoder
-from service import reembedding, worker
+from service import embedders, reembedding, worker
 from service.cli import main
 from service.models import Activation, Customer, Job, ShadowResult, Specimen, Template
 from service.product import Product
@@ -389,6 +390,37 @@ def test_a_stopped_worker_is_followed_by_one_that_does_only_the_rest(
 
     assert len(embedded) == 1
     assert bank.model(NEW)["active"]
+
+
+@ON_SQLITE
+def test_a_killed_process_that_embeds_is_told_and_the_next_turn_does_the_rest(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reembedding, "AT_A_TIME", 1)
+    monkeypatch.setattr(reembedding, "PATIENCE_SECONDS", 0)
+    for number in range(4):
+        bank.enrol(f"c{number}", signature(f"c{number}"))
+    started = bank.start(NEW, "switch").json()
+    product = Product.assemble(bank.settings.model_copy(update={"activation_threads": 1}))
+
+    def kill(*_given: object) -> None:
+        for child in psutil.Process().children():
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(embedders, "FEW", 0)
+        patched.setattr(reembedding._Turn, "_rest", kill)
+        assert reembedding.advance(product, "worker", threading.Event()) == "waits: internal_error"
+    product.close()
+
+    stopped = bank.progress(started["activation_id"])
+    assert (stopped["state"], stopped["problem"]) == ("reembedding", "internal_error")
+    assert 1 <= stopped["done"] < 4
+    assert bank.work() == f"switched to {NEW}"
+    assert bank.progress(started["activation_id"]) | {"done": 4, "problem": None, "needs_reenrolment": 0} == (
+        bank.progress(started["activation_id"])
+    )
 
 
 @ON_SQLITE

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor
 
 import numpy as np
 import psutil
@@ -68,17 +67,6 @@ def test_it_stands_back_behind_requests_and_holds_no_connection(embed: Embed) ->
     (child,) = children()
     assert child.nice() == min(psutil.Process().nice() + embedders.NICE, 19)
     assert not child.net_connections()
-
-
-def test_one_that_is_killed_is_told_and_not_waited_for(encoder: Encoder) -> None:
-    before = set(children())
-    with embedders.embedders(Settings(activation_threads=1), encoder, MANY) as embed:
-        embed([]).result()
-        (started,) = set(children()) - before
-        started.kill()
-
-        with pytest.raises(BrokenExecutor):
-            embed([]).result()
 
 
 def test_it_ends_with_whoever_started_it_however_that_ended() -> None:
