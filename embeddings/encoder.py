@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from embeddings import bundle
 from embeddings.bundle import Bundle
 from embeddings.errors import UnusableImage
-from embeddings.preprocess import prepare
+from embeddings.preprocess import Box, Prepared, prepare, prepare_mask
 from embeddings.quality import Quality
 from embeddings.tower import LiteRTTower, Tower
 
@@ -23,14 +23,15 @@ BUNDLES = Path(__file__).parent / "bundles"
 
 @dataclass(frozen=True)
 class Reading:
-    """One image, read: its vector float32 (d,), its quality, its (width, height), milliseconds by step, and the model
-    version that read it, for only vectors of one version may be compared."""
+    """One image, read: its vector float32 (d,), its quality, its (width, height), milliseconds by step, the model
+    version that read it, for only vectors of one version may be compared, and its canvas float32 (128, 256)."""
 
     vector: Vectors
     quality: Quality
     size: tuple[int, int]
     timings_ms: dict[str, float]
     model_version: str
+    canvas: NDArray[np.float32]
 
 
 class Encoder:
@@ -48,14 +49,22 @@ class Encoder:
         loaded = bundle.load(Path(path) if path is not None else shipped_bundle())
         return cls(loaded, LiteRTTower(loaded.tower))
 
-    def read(self, image: bytes) -> Reading:
-        """Embeds one image and says how good it is; raises `UnusableImage` with index 0."""
-        prepared = prepare(image)
+    def read(self, image: bytes, box: Box | None = None) -> Reading:
+        """Embeds one image, or what lies in a box (left, top, width, height in pixels) of it, and says how good it
+        is; raises `UnusableImage` with index 0."""
+        return self._read(prepare(image, box))
+
+    def read_mask(self, mask: NDArray[np.uint8]) -> Reading:
+        """The same for ink that was lifted off a page, a mask (h, w) uint8 of 0 and 1; raises `UnusableImage` with
+        index 0, `no_ink` where nothing was left."""
+        return self._read(prepare_mask(mask))
+
+    def _read(self, prepared: Prepared) -> Reading:
         started = perf_counter()
         vector = self._tower.embed(prepared.canvas[np.newaxis])[0]
         embed_ms = (perf_counter() - started) * 1000
         timings = {"decode": prepared.decode_ms, "preprocess": prepared.preprocess_ms, "embed": embed_ms}
-        return Reading(vector, prepared.quality, prepared.size, timings, self.model_version)
+        return Reading(vector, prepared.quality, prepared.size, timings, self.model_version, prepared.canvas)
 
     def embed(self, images: Sequence[bytes]) -> Vectors:
         """Encoded images (PNG, JPEG, TIFF, BMP) to vectors float32 (n, d).
