@@ -14,11 +14,10 @@ from embeddings.cheque_map import Mark
 from embeddings.decode import decode
 from embeddings.errors import UnusableImage
 from embeddings.finder import Box, Finder, Grey, rounded, within
-from embeddings.ink import find_ink
+from embeddings.lift import around, lift
 
 MODEL = Path(__file__).parent / "cheques" / "1.0.0"
 LEVEL = math.radians(1.5)  # a page that lies straighter than this is not turned, which would soften its strokes
-AROUND = 1.0  # of the longer side of the ink's box: how much of the page around it is looked at to lift it
 CUT = 2  # pixels from the image's side at which ink counts as cut off
 
 
@@ -87,10 +86,12 @@ def _region(grey: Grey, mark: Mark) -> Region:
 def upright(grey: Grey, box: Box, angle: float) -> tuple[Grey, Box]:
     """What surrounds a box of a page, turned upright, and where the box lies in it."""
     x, y, w, h = box
-    reach = round(AROUND * max(w, h)) + 8
-    left, top, width, height = within((x - reach, y - reach, w + 2 * reach, h + 2 * reach), grey.shape)
-    crop, place = grey[top : top + height, left : left + width], (x - left, y - top, w, h)
     quarters = round(angle / (math.pi / 2))
+    is_lying = quarters % 2 == 1
+    (left, top, _, _), _ = around((0, 0, h, w) if is_lying else (0, 0, w, h))  # as much as lifting looks at
+    dx, dy = (-top, -left) if is_lying else (-left, -top)
+    left, top, width, height = within((x - dx, y - dy, w + 2 * dx, h + 2 * dy), grey.shape)
+    crop, place = grey[top : top + height, left : left + width], (x - left, y - top, w, h)
     for _ in range(quarters % 4):  # a page turned clockwise is turned back to the left
         place = (place[1], crop.shape[1] - place[0] - place[2], place[3], place[2])
         crop = np.rot90(crop)
@@ -102,15 +103,6 @@ def upright(grey: Grey, box: Box, angle: float) -> tuple[Grey, Box]:
     turn = cv2.getRotationMatrix2D(middle, math.degrees(rest), 1.0)
     level = cv2.warpAffine(crop, turn, crop.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(level, np.uint8), place
-
-
-def lift(crop: Grey, box: Box) -> Grey:
-    """Ink (h, w) of 0 and 1 in `box` of an upright crop."""
-    x, y, w, h = box
-    mask = find_ink(crop)
-    only = np.zeros_like(mask)
-    only[y : y + h, x : x + w] = mask[y : y + h, x : x + w]
-    return only
 
 
 @cache

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.ink import PAPER, SPECK, darker, drop_specks, flatten, histogram, otsu, stroke_width
+from embeddings.lines import remove_lines
 from embeddings.runtime import Network
 
 Grey = NDArray[np.uint8]
@@ -29,6 +30,7 @@ MODEL = Path(__file__).with_name("lift.tflite")
 FAINTEST = 16  # grey levels of 224 that ink is darker than paper
 INSIDE = 0.2  # a connected piece belongs to the signature if this part of it lies in the box ...
 MARGIN = 0.1  # ... or this part of its height beside it: dots and ends of strokes that a detector missed
+GAP = 2.0  # widths of the pen: largest gap in a stroke that dark pixels may close
 LEAST = 40  # pixels of ink in a tile; less is no signature
 
 
@@ -100,10 +102,19 @@ def ink(flat: Grey, pen: NDArray[np.float32]) -> Mask:
     near = cv2.resize(cv2.dilate(penned, np.ones((5, 5), np.uint8)), (width, height), interpolation=cv2.INTER_NEAREST)
     limit = min(otsu(histogram(flat[near.view(bool)])), PAPER - FAINTEST)
     spots = cv2.resize(pen, (width, height), interpolation=cv2.INTER_LINEAR)
-    mask = darker(flat, limit)
-    mask[spots <= 0] = 0
+    dark = remove_lines(darker(flat, limit))  # long rules, better than the network does where strokes crowd on one
+    mask = bridged(dark & np.asarray(spots > 0, np.uint8), dark)
     drop_specks(mask, SPECK * stroke_width(mask) ** 2)
     return mask
+
+
+def bridged(mask: Mask, dark: Mask) -> Mask:
+    """A stroke that crosses a rule or a letter comes out with a gap where the network saw print: what is dark between
+    two ends of ink that are closer than a few widths of the pen is ink as well."""
+    reach = 2 * round(GAP * stroke_width(mask) / 2) + 1
+    around_it = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    closed = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, around_it), np.uint8)
+    return mask | (dark & closed)
 
 
 def keep_own(mask: Mask, box: Box) -> None:

@@ -97,11 +97,11 @@ def test_on_plain_paper_the_ink_is_that_of_the_plain_scan(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_is_printed_under_a_signature_hardly_changes_it(seed: int, printed: Callable[[Grey], Grey]) -> None:
     missing, beyond = changed(lifted(signed(printed(blank()), seed)), seed)
-    assert missing <= 0.03
-    assert beyond <= 0.06
+    assert missing <= (0.08 if printed is caption else 0.02), "only what runs along letters as heavy may go with them"
+    assert beyond <= 0.03
 
 
-@pytest.mark.parametrize("printed", [signing_line, caption], ids=["rule", "caption"])
+@pytest.mark.parametrize("printed", [signing_line, guilloche], ids=["rule", "guilloche"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_stroke_that_crosses_print_stays_whole(seed: int, printed: Callable[[Grey], Grey]) -> None:
     mask = np.asarray(lifted(signed(printed(blank()), seed)), np.uint8)
@@ -171,14 +171,16 @@ def test_of_a_real_cheque_that_was_painted_out_no_signature_is_lifted(data: Path
 def test_of_a_real_cheque_the_signature_is_lifted_and_the_caption_is_not(data: Path) -> None:
     """What is lifted of a cheque is also dark there, and hardly any of it is what stays when it is painted out."""
     root = data / "cheques" / "idrbt"
-    kept = []
+    kept, taken = [], []
     for cheque, painted in list(zip(blanks.signed(root), blanks.blank(root), strict=True))[::3]:
         mask = lift(cheque.grey, cheque.box).astype(bool)
         region, _ = around(cheque.box)
         printed, dark = cut(painted.grey, region) < 128, cut(cheque.grey, region) < 128
         grown = cv2.dilate(np.asarray(dark, np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
         assert not (mask & ~grown).any()
-        assert (mask & printed).sum() <= 0.15 * mask.sum(), cheque.name
+        taken.append((mask & printed).sum() / mask.sum())
         signature = dark & ~cv2.dilate(np.asarray(printed, np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
         kept.append((mask & signature).sum() / signature.sum())
-    assert np.median(kept) >= 0.97
+    assert np.median(kept) >= 0.95
+    assert np.median(taken) <= 0.01
+    assert np.mean(taken) <= 0.05, "more than what lies under the strokes of a signature that crosses the caption"

@@ -7,7 +7,7 @@ import pytest
 from embeddings.lift import TILE
 from tests.drawings import paper, signature
 from training.blanks import Cheque
-from training.lifted import compose
+from training.composed import written_on
 from training.lifting.signed import pen_of, sample
 
 
@@ -42,7 +42,7 @@ def test_paper_without_ink_is_no_pen() -> None:
 def test_a_signature_is_written_onto_a_cheque_whole_and_nothing_else_changes() -> None:
     cheque = Cheque("drawn", np.full((960, 2100), 254, np.uint8), (1600, 560, 360, 240))
     for seed in range(5):
-        asked = compose(cheque, signature(seed), np.random.default_rng(seed))
+        asked = written_on(cheque, signature(seed), np.random.default_rng(seed))
         assert asked is not None
         left, top, width, height = asked.box
         assert width / cheque.cm + 0.2 >= 3.0
