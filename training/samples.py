@@ -1,4 +1,4 @@
-"""Draw the sample customers of the demonstration: made-up people whom no tower was ever trained on.
+"""Draw the samples of the demonstration: made-up people whom no tower was ever trained on, and cheques they signed.
 
 python -m training.samples --out samples
 """
@@ -8,8 +8,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import cv2
+import numpy as np
 from rich.console import Console
 
+from training.cheques import drawing
+from training.cheques.ink import Bank, script, transparent
 from training.synthetic import Writer, writer
 
 # Far from the seeds that training draws (0 upwards) and that export checks with (10,000 upwards), and not
@@ -33,9 +37,32 @@ def people() -> dict[str, Writer]:
     return {name.lower().replace(" ", "-"): writer(seed, name) for name, seed in PEOPLE.items()}
 
 
+SIGNERS = ("ada-moreau", "bruno-castel")
+NUMBER = 6  # of the genuine signatures: none that is enrolled
+HANDS = range(800_000, 800_003)  # fill in the other fields
+CHEQUES = {"cheque-of-one": 34, "cheque-of-two": 22}  # seeds: the first with a signature of one, and of each
+
+
+def draw_cheque(seed: int) -> bytes:
+    """JPEG of a cheque that `SIGNERS` signed, which of them the seed decides."""
+    known = people()
+    signatures = [transparent(_grey(known[name].genuine(NUMBER))) for name in SIGNERS]
+    bank = Bank(signatures, [script(hand) for hand in HANDS])
+    cheque = drawing.draw(np.random.default_rng([seed, 99]), bank, signed=True)
+    return cv2.imencode(".jpg", cheque.grey, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+
+
+def _grey(png: bytes) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+
+
 def write(out: Path) -> list[Path]:
-    """Writes `NAME/genuine_1.png` ... and `NAME/forged_1.png` ... into `out`; answers the files."""
+    """Writes `NAME/genuine_1.png` ..., `NAME/forged_1.png` ... and the cheques into `out`; answers the files."""
     written = []
+    out.mkdir(parents=True, exist_ok=True)
+    for name, seed in CHEQUES.items():
+        written.append(out / f"{name}.jpg")
+        written[-1].write_bytes(draw_cheque(seed))
     for folder, person in people().items():
         (out / folder).mkdir(parents=True, exist_ok=True)
         pictures = {f"genuine_{n + 1}": person.genuine(n) for n in range(GENUINE)}

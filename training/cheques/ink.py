@@ -79,7 +79,7 @@ def drawn(data: Path | None = None, *, people: int, hands: int, first: int) -> B
     jobs += [("scribbler", seed) for seed in range(first, first + people // 3)]
     jobs += [("file", str(path)) for path in _files(data)]
     signatures = [one for some in _every(_signatures, jobs, "signatures") for one in some]
-    return Bank(signatures, _every(_script, range(first, first + hands), "handwriting"))
+    return Bank(signatures, _every(script, range(first, first + hands), "handwriting"))
 
 
 def _every(draw: Callable, jobs: Sequence, what: str) -> list:
@@ -175,7 +175,7 @@ def scribble(rng: np.random.Generator) -> Ink:
     return fitted(cut(np.asarray(inked(path, 40) * 255, np.uint8)), LARGEST)
 
 
-def _script(seed: int) -> Script:
+def script(seed: int) -> Script:
     rng = np.random.default_rng([seed, 78])
     hand = draw_hand(rng)
     flat = rng.random() < 0.7  # most people keep to the line
