@@ -7,6 +7,7 @@ import httpx
 import hypothesis
 import pytest
 
+from service import copies
 from service.access import SCOPES, create_key
 from service.api.app import create_app
 from service.database import Database
@@ -86,6 +87,12 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     product.index.catch_up()
     yield World(settings, product)
     product.close()
+
+
+@pytest.fixture
+def copies_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No signature is taken for a copy, for tests that question the same one several times."""
+    monkeypatch.setattr(copies, "SAME", 2)
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ from tests.support.bundles import copy_bundle, set_apart
 from tests.support.images import signature
 from tests.support.world import World, parts, wait_until
 
+pytestmark = pytest.mark.usefixtures("copies_pass")  # specimens themselves are questioned here
+
 NEW = "9.0.0"
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 WAIT = 60

@@ -205,6 +205,7 @@ def test_further_specimens_are_answered_as_a_list(world: World) -> None:
     assert [specimen["valid_from"] for specimen in added] == ["2026-01-01", "2026-01-01"]
 
 
+@pytest.mark.usefixtures("copies_pass")
 def test_a_specimen_unlike_the_others_does_not_count_until_someone_confirms_it(world: World) -> None:
     customer_id, account = world.new_id(), world.new_id()
     own, strange = signature("ada"), signature("another hand")

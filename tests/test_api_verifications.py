@@ -21,7 +21,7 @@ def test_a_verification_is_answered_as_the_contract_describes_it(world: World) -
     answer = world.api.post(
         f"/v1/accounts/{account}/verifications",
         data={"amount": "1250.5", "currency": "EUR", "reference": "cheque 17", "signed_on": _day(-40)},
-        files=parts("image", signature("ada")),
+        files=parts("image", signature("ada", 1)),
     )
 
     assert answer.status_code == 201
@@ -34,7 +34,7 @@ def test_a_verification_is_answered_as_the_contract_describes_it(world: World) -
         "kind": "signature",
         "state": "closed",
         "outcome": "accept",
-        "score": pytest.approx(world.score(signature("ada"), signature("ada"))),
+        "score": pytest.approx(world.score(signature("ada"), signature("ada", 1))),
         "thresholds": {"accept": bundle.thresholds.accept, "reject": bundle.thresholds.reject},
         "reasons": ["mandate_satisfied"],
         "signatures": [{"box": [0, 0, WIDTH, HEIGHT], **match}],
@@ -56,6 +56,7 @@ def test_a_verification_is_answered_as_the_contract_describes_it(world: World) -
     assert found["created_at"].endswith("Z")
 
 
+@pytest.mark.usefixtures("copies_pass")
 def test_json_with_base64_verifies_the_same_as_a_form(world: World) -> None:
     _, account, _ = _enrolled(world, signature("ada"))
     query = signature("ada", 1)
@@ -143,6 +144,7 @@ def test_a_reviewer_sees_everything_of_what_another_caller_asked(world: World) -
     assert len(reviewed["candidates"]) == 1
 
 
+@pytest.mark.usefixtures("copies_pass")
 def test_the_score_decides_between_accept_refer_and_reject(world: World) -> None:
     _, account, _ = _enrolled(world, signature("ada"))
     query = signature("ada", 2)
@@ -166,7 +168,7 @@ def test_the_score_decides_between_accept_refer_and_reject(world: World) -> None
 def test_a_specimen_counts_from_its_first_day_to_its_last(world: World, days: int, outcome: str) -> None:
     _, account, _ = _enrolled(world, signature("ada"), valid_from=_day(-30), valid_to=_day(-20))
 
-    verification = world.verify(account, signature("ada"), signed_on=_day(days))
+    verification = world.verify(account, signature("ada", 1), signed_on=_day(days))
 
     assert verification["outcome"] == outcome
     if outcome == "refer":
@@ -195,8 +197,8 @@ def test_a_signatory_counts_from_the_first_day_in_the_mandate(world: World) -> N
     entry = {"customer_id": customer_id, "valid_from": _day(-10)}
     world.api.put(f"/v1/accounts/{account}", json={"signatories": [entry]}).raise_for_status()
 
-    before = world.verify(account, signature("ada"), signed_on=_day(-11))
-    within = world.verify(account, signature("ada"), signed_on=_day(-10))
+    before = world.verify(account, signature("ada", 1), signed_on=_day(-11))
+    within = world.verify(account, signature("ada", 2), signed_on=_day(-10))
 
     assert (before["outcome"], before["reasons"]) == ("refer", ["signatory_not_allowed"])
     assert within["outcome"] == "accept"
@@ -207,7 +209,7 @@ def test_whoever_may_not_sign_any_more_may_have_written_an_earlier_day(world: Wo
     entry = {"customer_id": customer_id, "valid_to": _day(-1)}
     world.api.put(f"/v1/accounts/{account}", json={"signatories": [entry]}).raise_for_status()
 
-    verification = world.verify(account, signature("ada"), signed_on=_day(-5))
+    verification = world.verify(account, signature("ada", 1), signed_on=_day(-5))
 
     assert verification["outcome"] == "refer"
     assert verification["reasons"] == ["mandate_changed_since", "signatory_not_allowed"]
@@ -217,7 +219,7 @@ def test_whoever_may_not_sign_any_more_may_have_written_an_earlier_day(world: Wo
 def test_a_day_long_ago_or_still_to_come_is_for_a_person(world: World, days: int, reasons: list[str]) -> None:
     _, account, _ = _enrolled(world, signature("ada"))
 
-    verification = world.verify(account, signature("ada"), signed_on=_day(days))
+    verification = world.verify(account, signature("ada", 1), signed_on=_day(days))
 
     assert (verification["outcome"], verification["reasons"]) == ("refer", reasons)
 
@@ -257,7 +259,7 @@ def test_a_setting_that_is_stricter_than_any_measurement_accepts_nothing(
     strict = world.settings.model_copy(update={"target_far": 1e-7})
     monkeypatch.setattr(world.product, "settings", strict)
 
-    found = world.verify(account, signature("ada"))
+    found = world.verify(account, signature("ada", 1))
 
     assert (found["outcome"], found["reasons"]) == ("refer", ["below_accept"])
 
@@ -267,7 +269,7 @@ def test_always_refer_turns_an_accept_into_a_refer(world: World) -> None:
     mandate = {"signatories": [{"customer_id": customer_id}], "always_refer": True}
     world.api.put(f"/v1/accounts/{account}", json=mandate).raise_for_status()
 
-    verification = world.verify(account, signature("ada"))
+    verification = world.verify(account, signature("ada", 1))
 
     assert (verification["outcome"], verification["reasons"]) == ("refer", ["always_refer"])
     assert verification["score"] >= verification["thresholds"]["accept"]
@@ -347,10 +349,10 @@ def test_verifications_are_listed_newest_first_and_page_by_page(world: World) ->
 
 def test_verifications_are_filtered_by_outcome_state_and_account(world: World) -> None:
     customer_id, account, _ = _enrolled(world, signature("ada"))
-    accepted = world.verify(account, signature("ada"))["verification_id"]
+    accepted = world.verify(account, signature("ada", 1))["verification_id"]
     mandate = {"signatories": [{"customer_id": customer_id}], "always_refer": True}
     world.api.put(f"/v1/accounts/{account}", json=mandate).raise_for_status()
-    referred = world.verify(account, signature("ada"))["verification_id"]
+    referred = world.verify(account, signature("ada", 2))["verification_id"]
 
     def listed(**query: str) -> list[str]:
         answer = world.api.get("/v1/verifications", params={"account_id": account, **query})

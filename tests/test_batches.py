@@ -76,6 +76,7 @@ def rows_of(world: World, batch: dict[str, Any]) -> list[BatchRow]:
         return list(session.scalars(mine))
 
 
+@pytest.mark.usefixtures("copies_pass")
 def test_a_batch_answers_what_each_question_alone_is_answered(world: World, account: str) -> None:
     asked = [
         ("own.png", signature("ada", 2), {}),

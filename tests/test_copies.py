@@ -8,7 +8,9 @@ from sqlalchemy import func, select, update
 
 from embeddings.decode import decode
 from service import copies
-from service.models import Specimen
+from service.judgement import judge
+from service.models import Specimen, Verification
+from service.question import Asked, read
 from tests.support.images import signature
 from tests.support.world import Answer, World
 
@@ -115,6 +117,29 @@ def test_only_so_many_earlier_signatures_are_looked_at(world: World, monkeypatch
 
     assert _answer(world.verify(account, signature("ada", 1))) == ("accept", ["mandate_satisfied"])
     assert _answer(world.verify(account, signature("ada", 3))) == ("refer", ["possible_copy"])
+
+
+def test_a_signature_is_no_copy_of_itself_where_it_is_judged_once_more(world: World) -> None:
+    """As a model version in the shadow judges it, after the answer was kept."""
+    account = _account(world, signature("ada"))
+    kept = world.verify(account, signature("ada", 1))["verification_id"]
+    question = read(world.product.encoder, Asked(signature("ada", 1)))
+
+    with world.product.database.asking() as connection:
+        again, shadow = (judge(connection, world.product, account, question, None, of) for of in (None, kept))
+
+    assert (again.outcome, again.reasons) == ("refer", ["possible_copy"])
+    assert (shadow.outcome, shadow.reasons) == ("accept", ["mandate_satisfied"])
+
+
+def test_a_switch_of_the_model_forgets_no_earlier_signature(world: World) -> None:
+    account = _account(world, signature("ada"))
+    verification_id = world.verify(account, signature("ada", 1))["verification_id"]
+    with world.product.database.writing() as session:
+        of = Verification.verification_id == verification_id
+        session.execute(update(Verification).where(of).values(model_version="the one before"))
+
+    assert _answer(world.verify(account, signature("ada", 1))) == ("refer", ["possible_copy"])
 
 
 def test_a_specimen_whose_image_a_policy_deleted_stops_no_verification(world: World) -> None:

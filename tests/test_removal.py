@@ -42,6 +42,8 @@ def test_a_removal_answers_with_a_receipt_of_what_went(world: World) -> None:
             "specimens": 2,
             "images": 2,
             "templates": 2,
+            "questioned_images": 1,
+            "questioned_signatures": 1,
             "verifications": 1,
             "notes": 0,
             "signatory_entries": 1,

@@ -34,7 +34,7 @@ def bert(world: World) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def referral(world: World) -> Referral:
-    return refer(world, signature("ada"))
+    return refer(world, signature("ada", 1), specimen=signature("ada"))
 
 
 def test_a_referral_is_claimed_and_decided_and_keeps_what_the_machine_said(
@@ -148,7 +148,7 @@ def test_a_claim_is_given_back(anna: httpx.Client, bert: httpx.Client, referral:
 def test_only_what_was_referred_is_reviewed_and_only_once(world: World, anna: httpx.Client) -> None:
     account = world.new_id()
     world.enrol(world.new_id(), signature("ada"), accounts=[account])
-    accepted = Referral(world.verify(account, signature("ada"))["verification_id"], "", account)
+    accepted = Referral(world.verify(account, signature("ada", 1))["verification_id"], "", account)
     decided = refer(world, signature("ada"))
     accept(world, decided)
 

@@ -108,6 +108,7 @@ def interrupted_at(row: int) -> Iterator[None]:
         yield
 
 
+@pytest.mark.usefixtures("copies_pass")
 def test_the_results_say_what_each_question_alone_is_answered(desk: Desk) -> None:
     desk.write(
         'ACCOUNT,scans/own.png,"12.50",EUR,chq 1,',
