@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import activation, enrolment, machine, reference, search, search_http, startup, verification
+from benchmarks import activation, cheques, enrolment, machine, reference, search, search_http, startup, verification
 from benchmarks.bench import FULL, QUICK, Bench
 from benchmarks.plots import draw
 from benchmarks.report import Report, markdown, show
 
-MODULES = (verification, reference, enrolment, search, search_http, startup, activation)
+MODULES = (verification, reference, cheques, enrolment, search, search_http, startup, activation)
 BENCHMARKS = {module.NAME: module.run for module in MODULES}
 
 
@@ -22,7 +22,8 @@ BENCHMARKS = {module.NAME: module.run for module in MODULES}
 @click.option("--only", multiple=True, metavar="NAME", type=click.Choice(list(BENCHMARKS)), help="May be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), default="runs/bench", show_default=True)
 def main(quick: bool, only: tuple[str, ...], out: Path) -> None:
-    """Measure verification, the reference way, enrolment, 1:N search, start-up and activation, beside what is asked.
+    """Measure verification, the reference way, whole cheques, enrolment, 1:N search, start-up and activation, beside
+    what is asked.
 
     Real signatures are CEDAR's, below COUNTERSIGN_DATA. Run it on a quiet machine: other work shows in every figure.
     """
