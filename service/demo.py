@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from service import demo_cheque
 from service.demo_client import Client
 from service.pictures import Tile, draw_sheet
 
@@ -37,6 +38,7 @@ class Judged:
 def run(samples: Path, out: Path) -> None:
     """Raises `SystemExit(1)` where the product does not do what it promises."""
     console = Console(width=None if sys.stdout.isatty() else 120)
+    out.mkdir(parents=True, exist_ok=True)
     people = sorted(folder for folder in samples.iterdir() if folder.is_dir())
     with tempfile.TemporaryDirectory() as folder, _server(Path(folder)) as client:
         _enrol(client, people, console)
@@ -45,9 +47,9 @@ def run(samples: Path, out: Path) -> None:
         inside = median(one.answer["timings_ms"]["total"] for one in judged)
         outside = median(one.wall_ms for one in judged)
         console.print(f"Median of {len(judged)}: {inside:.1f} ms in the server, {outside:.1f} ms over HTTP.")
+        demo_cheque.show(client, samples, out, console)
         _search(client, people[0], console)
         _remove(client, people[0], _account(people, people[0]), Path(folder), console)
-    out.mkdir(parents=True, exist_ok=True)
     sheet = out / "contact-sheet.png"
     sheet.write_bytes(draw_sheet(_tiles(judged, people)))
     console.print(f"\nEvery verification as a picture: [bold]{sheet}[/bold]")

@@ -18,21 +18,32 @@ class Client:
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         return self._call("POST", path, expect, _multipart(boundary, fields, files), headers)
 
+    def put(self, path: str, content: dict[str, Any], *, expect: int) -> Any:
+        return self._call("PUT", path, expect, json.dumps(content).encode(), {"Content-Type": "application/json"})
+
     def get(self, path: str, *, expect: int) -> Any:
         return self._call("GET", path, expect)
 
     def delete(self, path: str, *, expect: int) -> Any:
         return self._call("DELETE", path, expect)
 
+    def download(self, path: str) -> bytes:
+        return self._ask("GET", path, 200)
+
     def _call(
         self, method: str, path: str, expect: int, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> Any:
+        return json.loads(self._ask(method, path, expect, body, headers))
+
+    def _ask(
+        self, method: str, path: str, expect: int, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> bytes:
         self._connection.request(method, path, body, self._headers | (headers or {}))
         response = self._connection.getresponse()
         content = response.read()
         if response.status != expect:
             raise SystemExit(f"{method} {path} answered {response.status}, not {expect}: {content.decode()}")
-        return json.loads(content)
+        return content
 
 
 def _multipart(boundary: str, fields: dict[str, str], files: dict[str, list[Path]]) -> bytes:
