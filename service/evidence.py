@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from embeddings import cheque
 from embeddings.decode import decode
 from embeddings.ink import find_ink
 from embeddings.preprocess import Box, crop, normalise, reduce
@@ -39,18 +40,20 @@ def picture(session: Session, product: Product, verification_id: str) -> bytes:
             created_at=verification.created_at,
             asked=_asked(verification),
             image=image,
-            signatures=[_compared(product.vault, image, found) for found in verification.signatures],
+            signatures=[
+                _compared(product.vault, image, verification.kind, found) for found in verification.signatures
+            ],
         )
     )
 
 
-def question_ink(image: Grey, box: Box) -> Canvas:
-    """The ink in a box of a grey image as the tower would see it: for a signature that was nobody's, whose ink was
-    therefore not kept."""
-    return normalise(find_ink(reduce(crop(image, box))))
+def question_ink(image: Grey, box: Box, *, lifted: bool = False) -> Canvas:
+    """The ink in a box of a grey image as the tower would see it, lifted off a cheque or as it is: for a signature
+    that was nobody's, whose ink was therefore not kept."""
+    return normalise(cheque.lift_box(image, box).mask if lifted else find_ink(reduce(crop(image, box))))
 
 
-def _compared(vault: Vault, image: Grey, found: FoundSignature) -> Compared:
+def _compared(vault: Vault, image: Grey, kind: str, found: FoundSignature) -> Compared:
     left, top, width, height = found.box
     box = (left, top, width, height)
     ink = copies.open_ink(vault, found.customer.owner, found) if found.customer and found.sealed else None
@@ -58,7 +61,7 @@ def _compared(vault: Vault, image: Grey, found: FoundSignature) -> Compared:
     return Compared(
         box=box,
         part=crop(image, box),
-        ink=question_ink(image, box) if ink is None else ink.astype(np.float32),
+        ink=question_ink(image, box, lifted=kind == "cheque") if ink is None else ink.astype(np.float32),
         whose=_whose(vault, found),
         score=found.score,
         specimen=specimen,

@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import select
 
 from embeddings.decode import decode
+from service import drawing
 from service.evidence import question_ink
 from service.evidence_picture import WIDTH, Compared, Evidence, draw
 from service.models import QuestionedImage, Verification
 from service.reasons import REASONS
 from service.vault import SealedValue
 from service.verification import IMAGE
-from tests.support.images import signature
+from tests.support.images import on_a_page, signature
 from tests.support.world import Answer, World
 
 
@@ -112,6 +113,20 @@ def test_a_verification_with_nobody_to_compare_has_a_picture(world: World) -> No
 
     assert verification["reasons"] == ["specimen_expired"]
     assert _evidence(world, verification).shape[1] == WIDTH
+
+
+@pytest.mark.parametrize("valid_to", [None, "2026-01-20"], ids=["compared", "with nobody to compare"])
+def test_a_cheque_has_a_picture_with_a_box_around_its_signature(world: World, valid_to: str | None) -> None:
+    customer_id, account = world.new_id(), world.new_id()
+    world.enrol(customer_id, signature("ada"), accounts=[account], **({"valid_to": valid_to} if valid_to else {}))
+    page, (left, top, width, height) = on_a_page(signature("ada", 1), left=700, top=420)
+
+    verification = world.verify(account, page, kind="cheque", box=f"{left},{top},{width},{height}")
+
+    assert verification["signatures"][0]["box"] == [left, top, width, height]
+    picture = _evidence(world, verification)
+    blue = (np.abs(picture.astype(int) - drawing.QUESTION).max(axis=2) < 10).sum(axis=1)
+    assert blue.max() > WIDTH // 10  # an edge of the box
 
 
 def test_a_removed_specimen_leaves_a_picture_without_it(world: World) -> None:
