@@ -110,6 +110,7 @@ def test_the_request_bounds_cost_and_carries_lineage(tmp_path: Path, service: Sa
     assert asked["StoppingCondition"] == {"MaxRuntimeInSeconds": 7200, "MaxWaitTimeInSeconds": 14400}
     assert asked["EnableManagedSpotTraining"] is True
     assert asked["CheckpointConfig"] == {"S3Uri": "s3://bank/jobs/first/checkpoints"}
+    assert asked["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == "s3://bank/sets/c/"
     assert asked["VpcConfig"] == {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
     assert asked["OutputDataConfig"]["KmsKeyId"] == asked["ResourceConfig"]["VolumeKmsKeyId"] == kms
     assert asked["EnableNetworkIsolation"] is True

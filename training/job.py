@@ -169,7 +169,8 @@ class Log:
 
 
 def _channel(data: Place) -> dict[str, Any]:
-    source = {"S3DataType": "S3Prefix", "S3Uri": str(data), "S3DataDistributionType": "FullyReplicated"}
+    prefix = f"{str(data).rstrip('/')}/"  # without its end, sets/cedar is also the start of sets/cedar-old
+    source = {"S3DataType": "S3Prefix", "S3Uri": prefix, "S3DataDistributionType": "FullyReplicated"}
     return {"ChannelName": CHANNEL, "DataSource": {"S3DataSource": source}, "InputMode": "File"}
 
 
