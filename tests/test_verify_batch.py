@@ -106,7 +106,6 @@ def interrupted_at(row: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.usefixtures("copies_pass")
 def test_the_results_say_what_each_question_alone_is_answered(desk: Desk) -> None:
     desk.account, twin = new_account(desk.world), new_account(desk.world)
     desk.write(
