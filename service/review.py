@@ -117,9 +117,10 @@ def return_expired(session: Session, settings: Settings) -> str:
 
 def _take(session: Session, verification_id: str) -> Verification:
     """Until the commit nobody else claims or decides it. Whom it names is held before its review is written, in the
-    order in which a removal takes them: otherwise each could wait for the other."""
+    order in which a removal takes them: otherwise each could wait for the other. For the same reason the verification
+    is held without its key, which PostgreSQL looks up for a removal that changes one of its signatures twice."""
     verification = session.scalar(
-        select(Verification).where(Verification.verification_id == verification_id).with_for_update()
+        select(Verification).where(Verification.verification_id == verification_id).with_for_update(key_share=True)
     )
     if verification is None:
         raise Refused("verification_not_found")

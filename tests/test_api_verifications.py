@@ -316,7 +316,6 @@ def test_an_account_with_only_a_pending_specimen_is_not_enrolled(world: World) -
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
-        ({"kind": "cheque"}, "kind_not_supported"),
         ({"target_far": "0.0000001"}, "target_far_unavailable"),
         ({"box": "0,0,100000,10"}, "invalid_field"),
         ({"box": "0,0,20000,10"}, "box_outside"),

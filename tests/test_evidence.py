@@ -1,7 +1,7 @@
 """What is kept of a questioned image, the picture made of it, and that both go with a leaver."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 import cv2
@@ -19,6 +19,8 @@ from service.vault import SealedValue
 from service.verification import IMAGE
 from tests.support.images import on_a_page, signature
 from tests.support.world import Answer, World
+
+EXPIRED, AFTERWARDS = (str(date.today() - timedelta(days)) for days in (30, 29))  # noqa: DTZ011 (any recent days)
 
 
 def _enrolled(world: World, *images: bytes) -> tuple[str, str]:
@@ -107,15 +109,15 @@ def test_the_picture_shows_the_ink_of_both_signatures_and_where_they_agree(world
 
 def test_a_verification_with_nobody_to_compare_has_a_picture(world: World) -> None:
     customer_id, account = world.new_id(), world.new_id()
-    world.enrol(customer_id, signature("ada"), accounts=[account], valid_to="2026-01-20")
+    world.enrol(customer_id, signature("ada"), accounts=[account], valid_to=EXPIRED)
 
-    verification = world.verify(account, signature("ada"), signed_on="2026-01-21")
+    verification = world.verify(account, signature("ada"), signed_on=AFTERWARDS)
 
     assert verification["reasons"] == ["specimen_expired"]
     assert _evidence(world, verification).shape[1] == WIDTH
 
 
-@pytest.mark.parametrize("valid_to", [None, "2026-01-20"], ids=["compared", "with nobody to compare"])
+@pytest.mark.parametrize("valid_to", [None, EXPIRED], ids=["compared", "with nobody to compare"])
 def test_a_cheque_has_a_picture_with_a_box_around_its_signature(world: World, valid_to: str | None) -> None:
     customer_id, account = world.new_id(), world.new_id()
     world.enrol(customer_id, signature("ada"), accounts=[account], **({"valid_to": valid_to} if valid_to else {}))
@@ -166,8 +168,8 @@ def test_with_a_leaver_go_image_and_ink_of_every_verification_that_compared_them
 
 def test_with_a_leaver_go_images_on_which_nobody_was_compared(world: World) -> None:
     customer_id, account = world.new_id(), world.new_id()
-    world.enrol(customer_id, signature("ada"), accounts=[account], valid_to="2026-01-20")
-    verification = world.verify(account, signature("ada", 1), signed_on="2026-01-21")
+    world.enrol(customer_id, signature("ada"), accounts=[account], valid_to=EXPIRED)
+    verification = world.verify(account, signature("ada", 1), signed_on=AFTERWARDS)
 
     receipt = world.api.delete(f"/v1/customers/{customer_id}").json()
 
@@ -198,9 +200,9 @@ def test_somebody_enrolled_again_is_not_taken_for_a_copy_of_who_left(world: Worl
 
 def test_ink_is_kept_only_of_signatures_that_are_somebodys(world: World) -> None:
     customer_id, account = world.new_id(), world.new_id()
-    world.enrol(customer_id, signature("ada"), accounts=[account], valid_to="2026-01-20")
+    world.enrol(customer_id, signature("ada"), accounts=[account], valid_to=EXPIRED)
 
-    verification = world.verify(account, signature("ada"), signed_on="2026-01-21")
+    verification = world.verify(account, signature("ada"), signed_on=AFTERWARDS)
 
     assert _kept(world, verification)[1] == [None]
 

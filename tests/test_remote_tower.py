@@ -237,6 +237,7 @@ def work(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[], st
     return turn
 
 
+@pytest.mark.usefixtures("copies_pass")
 def test_an_activation_waits_while_the_endpoint_is_away_and_then_goes_on(
     settings: Settings, client: httpx.Client, endpoint: SageMaker, work: Callable[[], str | None]
 ) -> None:
