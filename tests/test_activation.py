@@ -128,8 +128,8 @@ def once(encoder: Encoder, method: str, meanwhile: Callable[[], object], monkeyp
     """At the encoder's next reading something else happens, before what was read is used."""
     original, pending = getattr(encoder, method), [meanwhile]
 
-    def read(image: bytes) -> Any:
-        found = original(image)
+    def read(*given: Any) -> Any:
+        found = original(*given)
         if pending:
             pending.pop()()
         return found
