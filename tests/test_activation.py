@@ -128,8 +128,8 @@ def once(encoder: Encoder, method: str, meanwhile: Callable[[], object], monkeyp
     """At the encoder's next reading something else happens, before what was read is used."""
     original, pending = getattr(encoder, method), [meanwhile]
 
-    def read(*asked: Any) -> Any:
-        found = original(*asked)
+    def read(*given: Any) -> Any:
+        found = original(*given)
         if pending:
             pending.pop()()
         return found
@@ -346,7 +346,6 @@ def test_a_pending_specimen_is_embedded_too_and_counts_once_confirmed(bank: Bank
     assert bank.product.index.vector_ids() == _vectors(bank, NEW)
 
 
-@pytest.mark.usefixtures("copies_pass")
 def test_an_image_that_was_read_before_a_switch_is_read_again(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     bank.enrol("ada", signature("ada"), accounts=["ada"])
     encoder = bank.product.encoder

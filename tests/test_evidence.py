@@ -113,7 +113,7 @@ def test_a_verification_with_nobody_to_compare_has_a_picture(world: World) -> No
 
     verification = world.verify(account, signature("ada"), signed_on=AFTERWARDS)
 
-    assert verification["reasons"] == ["specimen_expired"]
+    assert "specimen_expired" in verification["reasons"]
     assert _evidence(world, verification).shape[1] == WIDTH
 
 
