@@ -432,7 +432,8 @@ def test_an_evaluated_model_becomes_a_bundle_with_its_lineage(tmp_path: Path, se
 
     evaluation = tmp_path / "evaluation"
     evaluation.mkdir()
-    (evaluation / "evaluation.json").write_bytes((SHIPPED / "evaluation.json").read_bytes())
+    figures = json.loads((SHIPPED / "evaluation.json").read_text("utf-8"))
+    (evaluation / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     folder = tmp_path / "made"
     folder.mkdir()
     build_tower().save(folder / "tower.keras")
@@ -448,7 +449,10 @@ def test_an_evaluated_model_becomes_a_bundle_with_its_lineage(tmp_path: Path, se
     run(tmp_path)
 
     publishing = ["--evaluation", str(evaluation), "--version", "9.9", "--store", "s3://bank/models", "--poll", "0"]
-    launch.main(["--attach", "first", "--runs", str(tmp_path / "runs"), *publishing])
+    again = ["--attach", "first", "--runs", str(tmp_path / "runs"), *publishing]
+    launch.main(again)
+    boto3.client("s3").delete_object(Bucket="bank", Key=f"models/9.9/{MANIFEST}")  # as if it was cut before its end
+    launch.main(again)
 
     with launch._progress() as progress:
         fetched = store.fetch("s3://bank/models", "9.9", tmp_path / "fetched", progress)

@@ -68,7 +68,7 @@ def _sources(trained: dict) -> str:
     ]
     recipe = trained["recipe"]
     return "\n".join(rows) + (
-        f"\n\n{recipe['epochs']} epochs of {recipe['steps']} batches, seed {recipe['seed']}, "
+        f"\n\nEpochs: {recipe['epochs']} of {recipe['steps']} batches, seed {recipe['seed']}, "
         f"preprocessing {trained['preprocessing_version']}. An owner is one person's way to sign; in the cross-media "
         "set each person wrote ten names. Weights inherit whatever question the terms of these sets leave open."
     )

@@ -25,6 +25,7 @@ from rich.console import Console
 
 from embeddings.bundle import FORMAT
 from embeddings.preprocess import PREPROCESSING_VERSION
+from training import network as _layers  # noqa: F401 (a saved tower is made of them: Keras must know them to read it)
 from training import runs, synthetic
 from training.canvases import CANVAS
 from training.card import card

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -216,12 +217,17 @@ def fetch(described: dict[str, Any], runs: Path) -> Path:
 
 
 def publish(run: Path, chosen: argparse.Namespace) -> str:
-    """Makes a bundle of the fetched model and its evaluation, and copies it to the store; answers the address."""
-    from training import export  # TensorFlow, which following a job does not need
+    """Makes a bundle of the fetched model and its evaluation, and copies it to the store; answers the address. It
+    stays in RUN/bundles: no export gives the same bytes twice, and a copy that was cut goes on with the same ones."""
+    made, figures = run / "bundles" / chosen.version, "evaluation.json"
+    if made.exists() and (made / figures).read_bytes() != (chosen.evaluation / figures).read_bytes():
+        shutil.rmtree(made)  # of an earlier evaluation
+    if not made.exists():
+        from training import export  # TensorFlow, which following a job does not need
 
-    final = run / "final" if (run / "final").is_dir() else run
-    with tempfile.TemporaryDirectory() as folder, _progress() as progress:
-        made = export.write_bundle(final, chosen.evaluation, chosen.version, Path(folder))
+        final = run / "final" if (run / "final").is_dir() else run
+        export.write_bundle(final, chosen.evaluation, chosen.version, made.parent)
+    with _progress() as progress:
         address = store.publish(made, chosen.store, progress, kms_key=chosen.kms_key)
     console.print(f"bundle {chosen.version} in {address}")
     return address
