@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from embeddings.encoder import Encoder
 from embeddings.index import use_one_thread
 from service import referrals
+from service.access import NOTE_SECONDS, KeyUses
 from service.database import Database
 from service.first_reading import FirstReading
 from service.held_models import HeldModels
@@ -28,6 +29,8 @@ class Product:
     policy: Policy
     tick: Tick = field(repr=False)
     gauges: Tick = field(repr=False)
+    key_uses: KeyUses
+    noting: Tick = field(repr=False)
 
     @property
     def encoder(self) -> Encoder:
@@ -47,6 +50,7 @@ class Product:
         use_one_thread()
         opened.tick.start()
         opened.gauges.start()
+        opened.noting.start()
         return opened
 
     @classmethod
@@ -69,10 +73,12 @@ class Product:
         models = HeldModels(settings, database, vault, first_reading)
         tick = Tick(models, settings.index_refresh_seconds)
         gauges = Tick(referrals.Gauges(database), referrals.REFRESH_SECONDS, "referrals")
-        return cls(settings, database, vault, models, policy, tick, gauges)
+        key_uses = KeyUses(database)
+        noting = Tick(key_uses, NOTE_SECONDS, "key uses")
+        return cls(settings, database, vault, models, policy, tick, gauges, key_uses, noting)
 
     def close(self) -> None:
-        for tick in (self.tick, self.gauges):
+        for tick in (self.tick, self.gauges, self.noting):
             if tick.is_alive():
                 tick.stop()
         self.database.close()

@@ -114,6 +114,7 @@ def authorise(scope: str) -> Caller:
         known = identify(connection, key.strip())
     if known is None:
         raise Refused("unauthenticated")
+    product().key_uses.note(known.used)
     if scope not in known.scopes:
         raise Refused("missing_scope")
     return known
