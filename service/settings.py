@@ -107,6 +107,24 @@ class Settings(BaseSettings):
         description="For which verifications the questioned image is kept, sealed, to show it to a person: `all`, "
         "`referred` or `none`.",
     )
+    rate_limit: float | None = Field(
+        None,
+        gt=0,
+        description="Most requests a second of one caller, on this host; by default as many as the host can answer. "
+        "More answers 429 `too_many_requests`.",
+    )
+    rate_burst: int = Field(
+        20, ge=1, le=100_000, description="How many requests of one caller may come at once, where there is a limit."
+    )
+    account_misses: int = Field(
+        10,
+        ge=0,
+        description="Most verifications of one account that miss, rejected or below `accept`, for one caller without "
+        "the scope `review`; more answers 429 `account_locked_out`. 0: no limit.",
+    )
+    account_lockout_minutes: float = Field(
+        60, gt=0, le=525_600, description="How long misses count, from the first of them."
+    )
     idempotency_hours: float = Field(24, gt=0, description="How long an `Idempotency-Key` replays its answer.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level that is logged, as one JSON object a line on standard error."

@@ -21,6 +21,7 @@ from service.idempotency import Answer, Claim
 from service.product import Product
 
 PRODUCT = "countersign"
+RATE = "countersign rate"
 SECURITY = "api_key"
 REPEATABLE = ("POST", "DELETE")
 """Methods that take an `Idempotency-Key`; a PUT or GET may be repeated as it is."""
@@ -106,7 +107,7 @@ def names(*subjects: str) -> None:
 
 
 def authorise(scope: str) -> Caller:
-    """Raises `unauthenticated` or `missing_scope`."""
+    """Raises `unauthenticated`, `too_many_requests` or `missing_scope`."""
     kind, _, key = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() != "bearer" or not key:
         raise Refused("unauthenticated")
@@ -115,9 +116,23 @@ def authorise(scope: str) -> Caller:
     if known is None:
         raise Refused("unauthenticated")
     product().key_uses.note(known.used)
+    _slow_down(known)
     if scope not in known.scopes:
         raise Refused("missing_scope")
     return known
+
+
+def counted() -> str | None:
+    """The caller, if the caller's misses count: who reviews sees every score anyway."""
+    return None if "review" in caller().scopes else caller().key_id
+
+
+def _slow_down(known: Caller) -> None:
+    rate = current_app.extensions[RATE]
+    wait = rate.take(known.key_id) if rate is not None else 0
+    if wait:
+        g.caller = known  # so that the log says whose it was
+        raise Refused("too_many_requests", retry_after=wait)
 
 
 class _Work:
@@ -209,7 +224,7 @@ def problem_responses(codes: Sequence[str]) -> dict[int, Any]:
 
 def _codes(method: str, path: str, refusals: Sequence[str], *, takes_body: bool, takes_query: bool) -> list[str]:
     """What any call of this form may be refused with, beside its own refusals."""
-    codes = ["unauthenticated", "missing_scope", *refusals]
+    codes = ["unauthenticated", "missing_scope", "too_many_requests", *refusals]
     if takes_body:
         codes += ["malformed_body", "too_large", "unsupported_media_type", "invalid_field"]
     if takes_query:
