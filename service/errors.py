@@ -75,6 +75,9 @@ CODES: dict[str, Meaning] = {
         503, "The remote endpoint embeds with another model than this service scores with; an operator must mend it."
     ),
     "model_unavailable": Meaning(503, "This host has no usable bundle of the active model version; put it there."),
+    "issuer_unavailable": Meaning(
+        503, "The issuer of this token does not say whether it is good; try again shortly, or use an API key."
+    ),
     "not_ready": Meaning(503, "The service is starting or cannot reach its database; try again shortly."),
 } | {code: Meaning(422, sentence) for code, sentence in IMAGE_CODES.items()}
 

@@ -1,6 +1,7 @@
 """What a running process holds: opened once, after the fork, and handed to the use cases."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,6 +20,9 @@ from service.search_index import SearchIndex, Tick
 from service.settings import Settings
 from service.vault import Vault
 
+if TYPE_CHECKING:
+    from service.oidc import Issuer
+
 
 @dataclass
 class Product:
@@ -31,6 +35,8 @@ class Product:
     gauges: Tick = field(repr=False)
     key_uses: KeyUses
     noting: Tick = field(repr=False)
+    issuer: "Issuer | None" = None
+    asking_issuer: Tick | None = field(default=None, repr=False)
 
     @property
     def encoder(self) -> Encoder:
@@ -51,6 +57,8 @@ class Product:
         opened.tick.start()
         opened.gauges.start()
         opened.noting.start()
+        if opened.asking_issuer is not None:
+            opened.asking_issuer.start()
         return opened
 
     @classmethod
@@ -75,11 +83,17 @@ class Product:
         gauges = Tick(referrals.Gauges(database), referrals.REFRESH_SECONDS, "referrals")
         key_uses = KeyUses(database)
         noting = Tick(key_uses, NOTE_SECONDS, "key uses")
-        return cls(settings, database, vault, models, policy, tick, gauges, key_uses, noting)
+        opened = cls(settings, database, vault, models, policy, tick, gauges, key_uses, noting)
+        if settings.oidc_issuer is not None:
+            from service.oidc import REFRESH_SECONDS, Issuer  # costs a start without one 0.05 s
+
+            opened.issuer = Issuer(settings, vault)
+            opened.asking_issuer = Tick(opened.issuer, REFRESH_SECONDS, "issuer")
+        return opened
 
     def close(self) -> None:
-        for tick in (self.tick, self.gauges, self.noting):
-            if tick.is_alive():
+        for tick in (self.tick, self.gauges, self.noting, self.asking_issuer):
+            if tick is not None and tick.is_alive():
                 tick.stop()
         self.database.close()
 

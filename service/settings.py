@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -107,6 +107,22 @@ class Settings(BaseSettings):
         description="For which verifications the questioned image is kept, sealed, to show it to a person: `all`, "
         "`referred` or `none`.",
     )
+    oidc_issuer: str | None = Field(
+        None,
+        pattern=r"^(https://|http://(localhost|127\.0\.0\.1)[:/])",
+        description="OpenID Connect issuer whose tokens are accepted beside API keys, exactly as it names itself.",
+    )
+    oidc_audience: str | None = Field(
+        None, description="What `aud` of a token must name: this service, as the issuer knows it."
+    )
+    oidc_scopes_claim: str = Field(
+        "scope", description="The claim of a token that lists scopes, as a list or with spaces between them."
+    )
+    tls_in_front: bool = Field(
+        False,
+        description="TLS ends in front of this service, and nobody reaches it otherwise: answers then tell browsers "
+        "to use nothing else (HSTS).",
+    )
     rate_limit: float | None = Field(
         None,
         gt=0,
@@ -145,6 +161,12 @@ class Settings(BaseSettings):
             raise ValueError("must begin with sqlite: or postgresql+psycopg:")
         return url
 
+    @model_validator(mode="after")
+    def _tokens_for_whom(self) -> "Settings":
+        if self.oidc_issuer is not None and not self.oidc_audience:
+            raise ValueError(f"{PREFIX}OIDC_ISSUER needs {PREFIX}OIDC_AUDIENCE: a token for others is none for us")
+        return self
+
     @field_validator("models")
     @classmethod
     def _folder(cls, folder: Path | None) -> Path | None:
@@ -176,6 +198,8 @@ def load_settings(**values: Any) -> Settings:
 
 
 def _complaint(error: Any) -> str:
+    if not error["loc"]:  # two settings do not fit each other
+        return str(error["msg"])
     name = str(error["loc"][0])
     value = "(not shown)" if name.endswith("_url") and "@" in str(error["input"]) else repr(error["input"])
     return f"{PREFIX}{name.upper()}={value}: {error['msg']}"

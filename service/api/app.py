@@ -47,6 +47,6 @@ def create_app(settings: Settings, product: Product | None = None) -> Flask:
     for module in (health, docs):
         app.register_blueprint(module.blueprint)
     problems.register(app)
-    tracing.register(app)
+    tracing.register(app, tls_in_front=settings.tls_in_front)
     docs.describe(app)
     return app
