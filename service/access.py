@@ -98,7 +98,7 @@ def may_hold_key(text: str) -> bool:
 
 class KeyUses:
     """Which keys were used, written down on a tick. A request that wrote for it would wait for a disk and, on SQLite,
-    for everybody else who writes. A process that ends forgets its last few seconds."""
+    for everybody else who writes. One that is killed forgets its last few seconds."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

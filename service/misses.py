@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from service.database import conflict_insert
 from service.errors import Refused
+from service.events import record
 from service.judgement import Judgement
 from service.models import AccountMisses, UtcTime
 from service.product import Product
@@ -59,6 +60,8 @@ def count(session: Session, settings: Settings, actor: str, account_id: str) -> 
     row = session.execute(counted).one()
     if row.misses > settings.account_misses:
         raise _locked_out(row.until, now)
+    if row.misses == settings.account_misses:
+        record(session, "account_locked_out", actor=actor, subject=account_id, misses=row.misses)
 
 
 def expire(session: Session) -> int:

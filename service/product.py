@@ -1,5 +1,6 @@
 """What a running process holds: opened once, after the fork, and handed to the use cases."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,8 @@ class Product:
         for tick in (self.tick, self.gauges, self.noting, self.asking_issuer):
             if tick is not None and tick.is_alive():
                 tick.stop()
+        with suppress(SQLAlchemyError):  # the last seconds' uses, where they can be written
+            self.key_uses.catch_up()
         self.database.close()
 
 

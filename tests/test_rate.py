@@ -16,7 +16,7 @@ from sqlalchemy import event, select, update
 
 from service import misses, rate
 from service.jobs import forget_misses
-from service.models import AccountMisses, Verification
+from service.models import AccountMisses, Event, Verification
 from service.rate import Rate
 from tests.support.images import signature
 from tests.support.world import World, parts, wait_until
@@ -165,6 +165,7 @@ def test_whoever_misses_an_account_too_often_gets_no_more_answers_about_it(
     locked = ask(clerk, account)
 
     assert (locked.status_code, locked.json()["code"]) == (429, "account_locked_out")
+    assert lockouts(strict, account) == 1
     assert 3500 < int(locked.headers["Retry-After"]) <= 3600
 
 
@@ -309,6 +310,12 @@ def test_searches_are_rounded_for_whoever_does_not_review(strict: World, account
 def change_until(world: World, account: str, until: datetime) -> None:
     with world.product.database.writing() as session:
         session.execute(update(AccountMisses).where(AccountMisses.account_id == account).values(until=until))
+
+
+def lockouts(world: World, account: str) -> int:
+    told = select(Event.id).where(Event.subject == account, Event.kind == "account_locked_out")
+    with world.product.database.reading() as session:
+        return len(session.scalars(told).all())
 
 
 def count_rows(world: World, account: str) -> int:
