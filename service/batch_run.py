@@ -117,7 +117,7 @@ class _Answerer:
             return  # by a process of a run that was killed
 
     def _waiting(self, entry: Entry) -> Row | None:
-        wanted = select(BatchRow.id, BatchRow.batch_id, Batch.actor, BatchRow.fields).join(Batch)
+        wanted = select(BatchRow.id, BatchRow.batch_id, Batch.actor, Batch.counts_misses, BatchRow.fields).join(Batch)
         waiting = wanted.where(
             BatchRow.batch_id == self._run.batch, BatchRow.position == entry.position, BatchRow.state == "waiting"
         )

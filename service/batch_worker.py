@@ -117,7 +117,7 @@ def _turn(product: Product, batch: int, stopped: threading.Event) -> int:
 
 def _waiting(database: Database, batch: int) -> Sequence[Row]:
     wanted = (
-        select(BatchRow.id, BatchRow.batch_id, Batch.actor, BatchRow.fields)
+        select(BatchRow.id, BatchRow.batch_id, Batch.actor, Batch.counts_misses, BatchRow.fields)
         .join(Batch, Batch.id == BatchRow.batch_id)
         .where(BatchRow.batch_id == batch, BatchRow.state == "waiting")
         .order_by(BatchRow.id)

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, CursorResult, func, insert, select, true, 
 from sqlalchemy.exc import DataError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from service import metrics, question, verification
+from service import metrics, misses, question, verification
 from service.database import Database, Overtaken, again_when_overtaken
 from service.dates import today
 from service.errors import CODES, Refused
@@ -46,6 +46,7 @@ class Row(NamedTuple):
     id: int
     batch: int
     actor: str
+    counts_misses: bool
     fields: dict[str, str]
 
 
@@ -69,11 +70,20 @@ class RowTaken(Exception):
     """Somebody else has answered this row."""
 
 
-def accept(session: Session, vault: Vault, entries: Sequence[Entry], images: Sequence[bytes], *, actor: str) -> Batch:
+def accept(
+    session: Session,
+    vault: Vault,
+    entries: Sequence[Entry],
+    images: Sequence[bytes],
+    *,
+    actor: str,
+    counts_misses: bool = False,
+) -> Batch:
     """Keeps a batch with one image an entry, for a worker. A row that cannot be asked has failed already."""
     batch_id = new_id()
     rows = [_row(entry, vault.seal(batch_id, IMAGE, image)) for entry, image in zip(entries, images, strict=True)]
     batch = _begin(session, batch_id, len(rows), actor)
+    batch.counts_misses = counts_misses
     _add(session, batch, rows)
     return batch
 
@@ -160,9 +170,13 @@ def answer(product: Product, row: Row, load: Callable[[], bytes]) -> None:
 
 @again_when_overtaken
 def _verify(product: Product, row: Row, asked: Asked) -> Judgement:
+    account_id = row.fields["account_id"]
+    misses.require_room(product, account_id, row.actor if row.counts_misses else None)
     read = question.read(product.encoder, asked)
     with product.database.writing() as session:
-        made = verification.verify(session, product, row.fields["account_id"], read, actor=row.actor)
+        made = verification.verify(
+            session, product, account_id, read, actor=row.actor, counts_misses=row.counts_misses
+        )
         kept = select(Verification.id).where(Verification.verification_id == made.verification_id)
         _settle(session, row, state="done", verification_id=kept.scalar_subquery())
     return made

@@ -1,8 +1,7 @@
 """`python -m service`: everything an operator does."""
 
-import os
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +9,7 @@ import click
 
 from service import logs
 from service.settings import PREFIX, BadSetting, Settings, load_settings
+from service.spans import Span
 
 
 class Commands(click.Group):
@@ -49,40 +49,65 @@ def migrate() -> None:
     click.echo("The database is at the newest schema.", err=True)
 
 
+_key_file = click.option(
+    "--key-file", type=click.Path(path_type=Path), help="Write the key here (mode 600) and print nothing."
+)
+_expires = click.option(
+    "--expires", type=Span(), metavar="SPAN", help="It ends after this time: 90d, 12h or 30m; by default never."
+)
+
+
 @main.command("create-key")
 @click.option("--scopes", required=True, help="Comma-separated: enrol,verify,search,review,audit,models,admin.")
-@click.option("--key-file", type=click.Path(path_type=Path), help="Write the key here (mode 600) and print nothing.")
+@click.option("--name", help="What or whom it is for; shown by `keys`.")
+@_expires
+@_key_file
 @click.option("--first", is_flag=True, help="Do nothing if there is a key already.")
-def create_key(scopes: str, key_file: Path | None, first: bool) -> None:
+def create_key(scopes: str, name: str | None, expires: timedelta | None, key_file: Path | None, first: bool) -> None:
     """Make an API key. It is shown once: only a hash of it is kept."""
-    from sqlalchemy import select
+    from service.cli_keys import create
 
-    from service.access import create_key as make
-    from service.models import ApiKey
+    create(_settings(), scopes.split(","), name, expires, key_file, only_first=first)
 
-    with _database(_settings()).writing() as session:
-        if first and session.scalar(select(ApiKey.id).limit(1)) is not None:
-            return
-        try:
-            key = make(session, [scope.strip() for scope in scopes.split(",")])
-        except ValueError as problem:
-            raise click.BadParameter(str(problem), param_hint="--scopes") from problem
-        if key_file is not None:
-            _write_secret(key_file, key)
-    if key_file is None:
-        click.echo(key)
+
+@main.command("rotate-key")
+@click.argument("key_id")
+@click.option(
+    "--overlap",
+    type=Span(),
+    metavar="SPAN",
+    default="24h",
+    show_default=True,
+    help="How long the old one still works.",
+)
+@_expires
+@_key_file
+def rotate_key(key_id: str, overlap: timedelta, expires: timedelta | None, key_file: Path | None) -> None:
+    """Make another key for the caller of KEY_ID, with the same scopes, and let the old one run out.
+
+    The new one lasts as long as the old one was to last, unless --expires says otherwise. What the caller has
+    claimed, sent or asked before stays the caller's.
+    """
+    from service.cli_keys import rotate
+
+    rotate(_settings(), key_id, overlap, expires, key_file)
 
 
 @main.command("revoke-key")
 @click.argument("key_id")
 def revoke_key(key_id: str) -> None:
     """Make a key useless at once. KEY_ID is the part between the two underscores."""
-    from service.access import revoke_key as revoke
+    from service.cli_keys import revoke
 
-    with _database(_settings()).writing() as session:
-        if not revoke(session, key_id):
-            raise click.ClickException("no live key has this id")
-    click.echo("revoked")
+    revoke(_settings(), key_id)
+
+
+@main.command()
+def keys() -> None:
+    """List API keys: what they may do, until when, and when each was used last."""
+    from service.cli_keys import show_keys
+
+    show_keys(_settings())
 
 
 @main.command()
@@ -283,12 +308,6 @@ def _checked_settings() -> Settings:
     return loaded
 
 
-def _database(loaded: Settings):  # type: ignore[no-untyped-def]
-    from service.database import Database
-
-    return Database(loaded.database_url, pool_size=1)
-
-
 def _mendable(problem: Exception) -> str | None:
     """What is wrong in words for the operator; None for a bug. Imports late: most commands need none of these."""
     from sqlalchemy.exc import DBAPIError
@@ -305,10 +324,3 @@ def _mendable(problem: Exception) -> str | None:
     if isinstance(problem, DBAPIError):  # its own text repeats the statement with its parameters
         return f"the database does not do its work ({type(problem.orig).__name__}): is it there, and migrated?"
     return None
-
-
-def _write_secret(path: Path, secret: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.fchmod(descriptor, 0o600)  # a file that was there already keeps its mode otherwise
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(secret + "\n")

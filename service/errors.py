@@ -63,7 +63,10 @@ CODES: dict[str, Meaning] = {
         422,
         "The active model was never measured to be so strict on an account like this; ask for a larger `target_far`.",
     ),
-    "too_many_requests": Meaning(429, "Too many requests; slow down."),
+    "account_locked_out": Meaning(
+        429, "This caller has missed this account too often; ask again when `Retry-After` says, or let a person look."
+    ),
+    "too_many_requests": Meaning(429, "Too many requests; slow down, and wait as long as `Retry-After` says."),
     "internal_error": Meaning(500, "Something broke on our side; it was logged with this `request_id`."),
     "tower_unavailable": Meaning(
         503, "The remote endpoint that embeds images gives no answer; nothing was stored, try again shortly."
@@ -72,14 +75,19 @@ CODES: dict[str, Meaning] = {
         503, "The remote endpoint embeds with another model than this service scores with; an operator must mend it."
     ),
     "model_unavailable": Meaning(503, "This host has no usable bundle of the active model version; put it there."),
+    "issuer_unavailable": Meaning(
+        503, "The issuer of this token does not say whether it is good; try again shortly, or use an API key."
+    ),
     "not_ready": Meaning(503, "The service is starting or cannot reach its database; try again shortly."),
 } | {code: Meaning(422, sentence) for code, sentence in IMAGE_CODES.items()}
 
 
 class Refused(Exception):
-    """A use case said no. `code` is a key of `CODES`; `details` name fields and never repeat a caller's value."""
+    """A use case said no. `code` is a key of `CODES`; `details` name fields and never repeat a caller's value.
+    `retry_after` is how many seconds later it may say yes."""
 
-    def __init__(self, code: str, **details: object) -> None:
+    def __init__(self, code: str, retry_after: float | None = None, **details: object) -> None:
         super().__init__(code)
         self.code = code
+        self.retry_after = retry_after
         self.details = details

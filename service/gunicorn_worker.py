@@ -23,6 +23,7 @@ from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
 from service.errors import CODES
+from service.headers import HEADERS
 
 log = structlog.get_logger()
 
@@ -117,8 +118,13 @@ def _problem(code: str, request_id: str) -> bytes:
             "request_id": request_id,
         }
     ).encode()
-    head = (
-        f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-        f"X-Content-Type-Options: nosniff\r\nX-Request-ID: {request_id}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    headers = {
+        "Connection": "close",
+        "Content-Type": "application/problem+json",
+        "Content-Length": str(len(body)),
+        "X-Request-ID": request_id,
+        **HEADERS,
+    }
+    lines = [f"HTTP/1.1 {status} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    head = "\r\n".join(lines) + "\r\n\r\n"
     return head.encode("ascii") + body

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from service import idempotency, review
+from service import idempotency, misses, review
 from service.database import Database, Overtaken, conflict_insert, lock_templates
 from service.models import ChangeMark, Job, TemplateChange
 from service.settings import Settings
@@ -38,9 +38,14 @@ def expire_answers(session: Session, _settings: Settings) -> str:
     return f"{idempotency.expire(session)} expired"
 
 
+def forget_misses(session: Session, _settings: Settings) -> str:
+    return f"{misses.expire(session)} forgotten"
+
+
 RECURRING = {
     "trim_changes": Recurring(timedelta(minutes=10), trim_changes),
     "expire_answers": Recurring(timedelta(minutes=1), expire_answers),
+    "forget_misses": Recurring(timedelta(minutes=10), forget_misses),
     "return_expired_claims": Recurring(timedelta(minutes=1), review.return_expired),
 }
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
@@ -391,7 +392,8 @@ class Review(Base):
 
 
 class Batch(Base):
-    """Many verifications asked for at once; a worker does them."""
+    """Many verifications asked for at once; a worker does them, and counts misses where the caller's own requests
+    would."""
 
     __tablename__ = "batches"
 
@@ -404,6 +406,7 @@ class Batch(Base):
     failed: Mapped[int]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    counts_misses: Mapped[bool] = mapped_column(server_default=false())
 
     __table_args__ = (
         CheckConstraint("state IN ('running', 'done')", name="state"),
@@ -468,6 +471,9 @@ class Receipt(Base):
 
 
 class ApiKey(Base):
+    """`first_key_id` is of the key that this one came to replace, or of that one's own first; whatever the caller
+    does is noted under it, so that a rotation takes nothing from the caller."""
+
     __tablename__ = "api_keys"
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -476,6 +482,21 @@ class ApiKey(Base):
     scopes: Mapped[list[str]]
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    name: Mapped[str | None] = mapped_column(String(64))
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    first_key_id: Mapped[str | None] = mapped_column(String(16))
+
+
+class AccountMisses(Base):
+    """How often a caller has missed an account since the first miss, and until when that counts."""
+
+    __tablename__ = "account_misses"
+
+    actor: Mapped[str] = mapped_column(String(40), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    misses: Mapped[int]
+    until: Mapped[datetime] = mapped_column(index=True)
 
 
 class IdempotentRequest(Base):

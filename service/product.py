@@ -1,6 +1,8 @@
 """What a running process holds: opened once, after the fork, and handed to the use cases."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -8,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from embeddings.encoder import Encoder
 from embeddings.index import use_one_thread
 from service import referrals
+from service.access import NOTE_SECONDS, KeyUses
 from service.database import Database
 from service.first_reading import FirstReading
 from service.held_models import HeldModels
@@ -17,6 +20,9 @@ from service.policy import Policy, load_policy
 from service.search_index import SearchIndex, Tick
 from service.settings import Settings
 from service.vault import Vault
+
+if TYPE_CHECKING:
+    from service.oidc import Issuer
 
 
 @dataclass
@@ -28,6 +34,10 @@ class Product:
     policy: Policy
     tick: Tick = field(repr=False)
     gauges: Tick = field(repr=False)
+    key_uses: KeyUses
+    noting: Tick = field(repr=False)
+    issuer: "Issuer | None" = None
+    asking_issuer: Tick | None = field(default=None, repr=False)
 
     @property
     def encoder(self) -> Encoder:
@@ -47,6 +57,9 @@ class Product:
         use_one_thread()
         opened.tick.start()
         opened.gauges.start()
+        opened.noting.start()
+        if opened.asking_issuer is not None:
+            opened.asking_issuer.start()
         return opened
 
     @classmethod
@@ -69,12 +82,22 @@ class Product:
         models = HeldModels(settings, database, vault, first_reading)
         tick = Tick(models, settings.index_refresh_seconds)
         gauges = Tick(referrals.Gauges(database), referrals.REFRESH_SECONDS, "referrals")
-        return cls(settings, database, vault, models, policy, tick, gauges)
+        key_uses = KeyUses(database)
+        noting = Tick(key_uses, NOTE_SECONDS, "key uses")
+        opened = cls(settings, database, vault, models, policy, tick, gauges, key_uses, noting)
+        if settings.oidc_issuer is not None:
+            from service.oidc import REFRESH_SECONDS, Issuer  # costs a start without one 0.05 s
+
+            opened.issuer = Issuer(settings, vault)
+            opened.asking_issuer = Tick(opened.issuer, REFRESH_SECONDS, "issuer")
+        return opened
 
     def close(self) -> None:
-        for tick in (self.tick, self.gauges):
-            if tick.is_alive():
+        for tick in (self.tick, self.gauges, self.noting, self.asking_issuer):
+            if tick is not None and tick.is_alive():
                 tick.stop()
+        with suppress(SQLAlchemyError):  # the last seconds' uses, where they can be written
+            self.key_uses.catch_up()
         self.database.close()
 
 

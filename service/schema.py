@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 
-NEWEST = "0003"
+NEWEST = "0004"
 """The last migration, which a test holds to the folder: asking Alembic would cost every start its import."""
 
 

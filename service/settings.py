@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -107,6 +107,40 @@ class Settings(BaseSettings):
         description="For which verifications the questioned image is kept, sealed, to show it to a person: `all`, "
         "`referred` or `none`.",
     )
+    oidc_issuer: str | None = Field(
+        None,
+        pattern=r"^(https://|http://(localhost|127\.0\.0\.1)[:/])",
+        description="OpenID Connect issuer whose tokens are accepted beside API keys, exactly as it names itself.",
+    )
+    oidc_audience: str | None = Field(
+        None, description="What `aud` of a token must name: this service, as the issuer knows it."
+    )
+    oidc_scopes_claim: str = Field(
+        "scope", description="The claim of a token that lists scopes, as a list or with spaces between them."
+    )
+    tls_in_front: bool = Field(
+        False,
+        description="TLS ends in front of this service, and nobody reaches it otherwise: answers then tell browsers "
+        "to use nothing else (HSTS).",
+    )
+    rate_limit: float | None = Field(
+        None,
+        gt=0,
+        description="Most requests a second of one caller, on this host; by default as many as the host can answer. "
+        "More answers 429 `too_many_requests`.",
+    )
+    rate_burst: int = Field(
+        20, ge=1, le=100_000, description="How many requests of one caller may come at once, where there is a limit."
+    )
+    account_misses: int = Field(
+        10,
+        ge=0,
+        description="Most verifications of one account that miss, rejected or below `accept`, for one caller without "
+        "the scope `review`; more answers 429 `account_locked_out`. 0: no limit.",
+    )
+    account_lockout_minutes: float = Field(
+        60, gt=0, le=525_600, description="How long misses count, from the first of them."
+    )
     idempotency_hours: float = Field(24, gt=0, description="How long an `Idempotency-Key` replays its answer.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level that is logged, as one JSON object a line on standard error."
@@ -126,6 +160,12 @@ class Settings(BaseSettings):
         if backend not in {"sqlite", "postgresql"}:
             raise ValueError("must begin with sqlite: or postgresql+psycopg:")
         return url
+
+    @model_validator(mode="after")
+    def _tokens_for_whom(self) -> "Settings":
+        if self.oidc_issuer is not None and not self.oidc_audience:
+            raise ValueError(f"{PREFIX}OIDC_ISSUER needs {PREFIX}OIDC_AUDIENCE: a token for others is none for us")
+        return self
 
     @field_validator("models")
     @classmethod
@@ -158,6 +198,8 @@ def load_settings(**values: Any) -> Settings:
 
 
 def _complaint(error: Any) -> str:
+    if not error["loc"]:  # two settings do not fit each other
+        return str(error["msg"])
     name = str(error["loc"][0])
     value = "(not shown)" if name.endswith("_url") and "@" in str(error["input"]) else repr(error["input"])
     return f"{PREFIX}{name.upper()}={value}: {error['msg']}"

@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from service import copies
+from service import copies, misses
 from service.comparing import Best
 from service.database import Overtaken, direct_insert, insert_rows, pipelined
 from service.errors import Refused
@@ -21,16 +21,27 @@ IMAGE = "question"
 """What the seal of a kept image is for; its owner is the verification, for it may show several people's hands."""
 
 
-def verify(session: Session, product: Product, account_id: str, question: Question, *, actor: str) -> Judgement:
+def verify(
+    session: Session,
+    product: Product,
+    account_id: str,
+    question: Question,
+    *,
+    actor: str,
+    counts_misses: bool = False,
+) -> Judgement:
     """Judges a question against an account and keeps the answer in the session's transaction.
 
     The judging comes before that transaction begins. Whoever is removed in between cannot be kept as a match, for
     the rows refer to the person; then this raises `Overtaken`, and judging again no longer finds the person.
-    Raises what `judge` does.
+    Raises what `judge` does, and `account_locked_out` where misses count and there have been too many.
     """
     with product.database.asking() as connection:
         judgement = judge(connection, product, account_id, question)
     kept = _seal(product, question, judgement)
+    accepts = product.models.encoder_of(question.model_version).bundle.thresholds.accept
+    if counts_misses and product.settings.account_misses and misses.is_miss(judgement, accepts):
+        misses.count(session, product.settings, actor, account_id)
     try:
         with pipelined(session):
             _keep(session, judgement, kept)

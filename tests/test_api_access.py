@@ -1,4 +1,5 @@
 import re
+import socket
 from itertools import product as pairs
 
 import httpx
@@ -8,6 +9,7 @@ from sqlalchemy import select
 
 from service.access import SCOPES, revoke_key
 from service.api.app import create_app
+from service.headers import HEADERS
 from service.models import ApiKey
 from tests.support.server import Server
 from tests.support.world import World
@@ -255,11 +257,39 @@ def test_every_answer_carries_the_security_headers(world: World, method: str, pa
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
     assert answer.headers["Cache-Control"] in {"no-store", "no-cache"}
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "camera=()" in answer.headers["Permissions-Policy"]
+    assert "Strict-Transport-Security" not in answer.headers
     assert answer.headers["X-Request-ID"]
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/v1/customers", "/nowhere"])
+def test_where_tls_ends_in_front_every_answer_asks_for_nothing_else(world: World, path: str) -> None:
+    behind = World(world.settings.model_copy(update={"tls_in_front": True}), world.product)
+
+    assert behind.api.get(path).headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+def test_what_the_server_answers_before_the_application_carries_them_too(server_of_one_megabyte: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server_of_one_megabyte.port), timeout=20) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        head = connection.recv(65536).decode().partition("\r\n\r\n")[0]
+
+    assert head.startswith("HTTP/1.1 400 ")
+    for name, value in HEADERS.items():
+        assert f"{name}: {value}" in head
+
+
 @pytest.mark.parametrize(
-    ("given", "kept"), [("trace-17.A_b", True), ("x" * 65, False), ("two words", False), ("<script>", False)]
+    ("given", "kept"),
+    [
+        ("trace-17.A_b", True),
+        ("x" * 65, False),
+        ("two words", False),
+        ("<script>", False),
+        (f"cs_{'0' * 16}_{'x' * 43}", False),
+    ],
 )
 def test_the_callers_request_id_is_kept_if_it_is_a_plain_word(world: World, given: str, kept: bool) -> None:
     answer = world.api.get("/nowhere", headers={"X-Request-ID": given})

@@ -222,7 +222,7 @@ def test_a_row_that_two_have_taken_is_kept_by_the_first_alone(world: World, acco
     image = signature("ada", 2)
     batch = send(world.api, manifest([account, "a.png"]), {"a.png": image})
     (kept,) = rows_of(world, batch)
-    row = Row(kept.id, kept.batch_id, "tester", kept.fields)
+    row = Row(kept.id, kept.batch_id, "tester", False, kept.fields)
     batches.answer(world.product, row, lambda: image)
     before = world.counts()
 

@@ -15,8 +15,9 @@ from service.api import (
     tracing,
     verifications,
 )
-from service.api.endpoint import PRODUCT
+from service.api.endpoint import PRODUCT, RATE
 from service.product import Product
+from service.rate import Rate
 from service.settings import Settings
 
 VERSION = "1"
@@ -39,11 +40,13 @@ def create_app(settings: Settings, product: Product | None = None) -> Flask:
     app.config["MAX_IMAGE_BYTES"] = settings.max_image_mb * 2**20
     app.config["MAX_FORM_PARTS"] = 128  # more than 100 account ids, 10 images and the single fields
     app.extensions[PRODUCT] = product
+    # Before a server forks, so that all its processes count together.
+    app.extensions[RATE] = Rate(settings.rate_limit, settings.rate_burst) if settings.rate_limit else None
     for module in (customers, accounts, verifications, reviews, batches, comparisons, searches, models):
         app.register_blueprint(module.blueprint, url_prefix="/v1")
     for module in (health, docs):
         app.register_blueprint(module.blueprint)
     problems.register(app)
-    tracing.register(app)
+    tracing.register(app, tls_in_front=settings.tls_in_front)
     docs.describe(app)
     return app

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from service import batches
 from service.api.body import CsvFile, NamedImage
-from service.api.endpoint import caller, endpoint, product, session
+from service.api.endpoint import caller, counted, endpoint, product, session
 from service.api.paging import Page, next_cursor, position
 from service.api.verifications import shown_score
 from service.batches import Result
@@ -69,7 +69,9 @@ def create_batch(body: NewBatch) -> BatchOut:
     """Verify many signatures, in the background"""
     entries = _entries(body.manifest)
     images = _in_order(entries, body.images)
-    made = batches.accept(session(), product().vault, entries, images, actor=caller().key_id)
+    made = batches.accept(
+        session(), product().vault, entries, images, actor=caller().key_id, counts_misses=counted() is not None
+    )
     return BatchOut.model_validate(_shown(made))
 
 

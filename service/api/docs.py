@@ -54,6 +54,7 @@ def describe(app: APIFlask) -> None:
         SECURITY: {
             "type": "http",
             "scheme": "bearer",
-            "description": "An API key made with `python -m service create-key --scopes ...`.",
+            "description": "An API key made with `python -m service create-key --scopes ...`, or a token of the "
+            "OpenID Connect issuer that the service is told to trust.",
         }
     }

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem documents: every one of them is made here."""
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -42,7 +43,7 @@ class Problem(BaseModel):
 
 
 def register(app: APIFlask) -> None:
-    app.register_error_handler(Refused, lambda refused: problem(refused.code, **refused.details))
+    app.register_error_handler(Refused, _from_refusal)
     app.register_error_handler(HTTPException, _from_http)
     app.register_error_handler(OperationalError, _from_database)
     app.register_error_handler(Exception, _from_bug)
@@ -63,6 +64,12 @@ def problem(code: str, headers: dict[str, str] | None = None, **details: Any) ->
     if meaning.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = 'Bearer realm="countersign"'
     return response
+
+
+def _from_refusal(refused: Refused) -> Response:
+    seconds = refused.retry_after
+    headers = None if seconds is None else {"Retry-After": str(max(1, math.ceil(seconds)))}
+    return problem(refused.code, headers, **refused.details)
 
 
 def _from_http(error: HTTPException) -> Response | HTTPException:

@@ -4,7 +4,7 @@ from pydantic import BaseModel, Field
 from embeddings.errors import UnusableImage
 from service import searching
 from service.api.body import Image
-from service.api.endpoint import endpoint, names, product, session
+from service.api.endpoint import caller, endpoint, names, product, session
 from service.customers import open_identity
 from service.errors import Refused
 from service.fields import Strict
@@ -20,7 +20,7 @@ class NewSearch(Strict):
 class HitOut(BaseModel):
     customer_id: str
     specimen_id: str
-    score: float
+    score: float = Field(description="Rounded to 0.01 for callers without `review`.")
 
 
 class SearchResult(BaseModel):
@@ -50,7 +50,7 @@ def search(body: NewSearch) -> SearchResult:
         HitOut(
             customer_id=open_identity(product().vault, hit.customer).customer_id,
             specimen_id=hit.specimen.specimen_id,
-            score=hit.score,
+            score=hit.score if "review" in caller().scopes else round(hit.score, 2),
         )
         for hit in hits
     ]

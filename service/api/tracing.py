@@ -9,6 +9,8 @@ import structlog
 from flask import Flask, Response, g, request
 
 from service import metrics
+from service.access import may_hold_key
+from service.headers import HEADERS, HSTS
 
 log = structlog.get_logger()
 
@@ -16,14 +18,22 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _CALLERS_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def register(app: Flask) -> None:
+def register(app: Flask, *, tls_in_front: bool = False) -> None:
+    headers = HEADERS | (HSTS if tls_in_front else {})
+
+    def end(response: Response) -> Response:
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
+        return _end(response)
+
     app.before_request(_begin)
-    app.after_request(_end)
+    app.after_request(end)
 
 
 def _begin() -> None:
     given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _CALLERS_ID.fullmatch(given) else secrets.token_hex(8)
+    is_plain = _CALLERS_ID.fullmatch(given) and not may_hold_key(given)
+    g.request_id = given if is_plain else secrets.token_hex(8)
     g.started = perf_counter()
 
 
@@ -42,10 +52,7 @@ def _end(response: Response) -> Response:
         status=response.status_code,
         code=g.get("problem_code"),
         ms=round(seconds * 1000, 2),
-        key=g.caller.key_id if "caller" in g else None,
+        key=g.caller.used if "caller" in g else None,
     )
     response.headers["X-Request-ID"] = g.request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
     return response

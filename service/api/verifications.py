@@ -7,9 +7,9 @@ from apiflask import APIBlueprint
 from flask import Response, after_this_request
 from pydantic import BaseModel, Field
 
-from service import accounts, evidence, metrics, question, review, verification
+from service import accounts, evidence, metrics, misses, question, review, verification
 from service.api.body import Image
-from service.api.endpoint import PNG, caller, endpoint, names, product, session
+from service.api.endpoint import PNG, caller, counted, endpoint, names, product, session
 from service.api.paging import Page, next_cursor, position
 from service.comparing import Best
 from service.customers import open_identity, owners
@@ -118,6 +118,7 @@ class Filter(Page):
         "account_not_found",
         "account_not_enrolled",
         "target_far_unavailable",
+        "account_locked_out",
         "no_ink",
         "tower_unavailable",
     ),
@@ -125,8 +126,11 @@ class Filter(Page):
 def verify(account_id: str, body: NewVerification) -> VerificationOut:
     """Verify a signature against an account"""
     asked = body.asked(body.image)
+    misses.require_room(product(), account_id, counted())
     read = question.read(product().encoder, asked)
-    made = verification.verify(session(), product(), account_id, read, actor=caller().key_id)
+    made = verification.verify(
+        session(), product(), account_id, read, actor=caller().key_id, counts_misses=counted() is not None
+    )
     metrics.verifications.labels(made.outcome).inc()
     _score_in_shadow(account_id, asked, made)
     return show_verification(made)
