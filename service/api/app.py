@@ -3,6 +3,7 @@ from flask import Flask
 
 from service.api import (
     accounts,
+    audit,
     batches,
     comparisons,
     customers,
@@ -39,7 +40,7 @@ def create_app(settings: Settings, product: Product | None = None) -> Flask:
     app.config["MAX_IMAGE_BYTES"] = settings.max_image_mb * 2**20
     app.config["MAX_FORM_PARTS"] = 128  # more than 100 account ids, 10 images and the single fields
     app.extensions[PRODUCT] = product
-    for module in (customers, accounts, verifications, reviews, batches, comparisons, searches, models):
+    for module in (customers, accounts, verifications, reviews, batches, comparisons, searches, models, audit):
         app.register_blueprint(module.blueprint, url_prefix="/v1")
     for module in (health, docs):
         app.register_blueprint(module.blueprint)
