@@ -38,7 +38,7 @@ class Backlog:
     def read(self, connection: Connection, limit: int) -> Sequence[Row[Any]]:
         """The next events to seal, oldest first. Each statement sees what is committed when it begins."""
         if connection.dialect.name == "sqlite":
-            settled = connection.scalar(select(func.max(AuditRecord.event_id))) or 0
+            self.decided = settled = connection.scalar(select(func.max(AuditRecord.event_id))) or 0
         else:
             settled = self._settled(connection)
         found = connection.execute(_without_record(self.decided).limit(limit)).all()

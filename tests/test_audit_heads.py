@@ -1,6 +1,7 @@
 """Heads of the audit trail, kept outside the database."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -11,20 +12,22 @@ from service.audit_heads import Head, HeadsUnreachable, open_heads
 from service.audit_worker import Publisher
 from service.database import Database
 from service.models import AuditSeal
+from service.schema import migrate
 from service.signing import SEAL, from_text
 from tests.support.broken_s3 import BrokenS3
 from tests.support.cloud import Moto
 from tests.support.trail import Trail
 
-ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-pytestmark = ON_SQLITE
-
 ADDRESS = "s3://bank/trail"
 
 
 @pytest.fixture
-def trail(database: Database) -> Trail:
-    return Trail(database)
+def trail(tmp_path: Path) -> Iterator[Trail]:
+    url = f"sqlite:///{tmp_path / 'countersign.db'}"
+    migrate(url)
+    database = Database(url)
+    yield Trail(database)
+    database.close()
 
 
 def seal(trail: Trail, subject: str = "a") -> AuditSeal:
