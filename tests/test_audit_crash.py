@@ -28,7 +28,7 @@ from tests.support.world import wait_until
 KILLS = 30
 
 SEALER = """
-import sys
+import sys, time
 from pathlib import Path
 from service import audit_sealer
 from service.audit_heads import FileHeads
@@ -42,13 +42,14 @@ publisher = Publisher(database, FileHeads(Path(sys.argv[3])), 0)
 print("ready", flush=True)
 while True:
     publisher.publish(turns.seal())
+    time.sleep(0.002)
 """
 
 
 def write(trail: Trail, stopped: threading.Event) -> None:
     while not stopped.is_set():
         trail.happen("x")
-        time.sleep(0.002)
+        time.sleep(0.01)
 
 
 @contextmanager

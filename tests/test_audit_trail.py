@@ -1,11 +1,13 @@
 """The audit trail: whatever is done to it behind the service's back is found, and named."""
 
+import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
@@ -23,6 +25,7 @@ from service.signing import SEAL, PublicKeys, Signer
 from tests.support.trail import Trail
 
 WAIT = 20
+DOCUMENTATION = Path(__file__).parents[1] / "docs" / "audit.md"
 
 
 @pytest.fixture
@@ -240,6 +243,26 @@ def test_a_seal_is_proven_by_the_public_key_alone(trail: Trail) -> None:
     assert keys.proves(SEAL, statement, seal.signature)
     assert not keys.proves(SEAL, statement | {"last": 7}, seal.signature)
     assert not keys.proves("another purpose", statement, seal.signature)
+
+
+def test_the_examples_of_the_documentation_hold_for_this_format() -> None:
+    """They use nothing of this program, so that they say what the bytes are, whatever the program does."""
+    examples = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text("utf-8"), re.DOTALL)
+    for example in examples:
+        exec(example, {})  # noqa: S102 (the project's own documentation)
+    event = Event(
+        id=3,
+        at=datetime(2026, 11, 28, 4, 50, 15, 90998, tzinfo=UTC),
+        kind="signature_verified",
+        actor="564597fc881d02c9",
+        subject="ver_28319a5c8dec79e3445dbd0d",
+        details={"outcome": "accept"},
+    )
+    former = re.search(r'fromhex\("(\w+)"\)', examples[0])
+
+    assert len(examples) == 2
+    assert former is not None
+    assert record_hash(bytes.fromhex(former[1]), 3, event).hex() in examples[0]
 
 
 POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
