@@ -1,6 +1,7 @@
 """`python -m service`: everything an operator does."""
 
 import sys
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -180,6 +181,55 @@ def review_figures(first: datetime | None, last: datetime | None, model_version:
     show_figures(_settings(), period, model_version)
 
 
+@main.group()
+def audit() -> None:
+    """Prove the audit trail: docs/audit.md."""
+
+
+_public_keys = click.option(
+    "--public-keys",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What `audit public-keys` printed; by default the key store's own.",
+)
+
+
+@audit.command("verify")
+@_public_keys
+def verify_audit(public_keys: Path | None) -> None:
+    """Prove that no record was edited, deleted, inserted, moved or cut off, or name the first that was.
+
+    \b
+    Exit status: 0 all of it is true   1 it is not; the message names the first bad record
+                 2 nothing was proven; the message says why
+    """
+    from service.cli_audit import NOT_CHECKED, verify
+
+    sys.exit(_status(lambda: verify(_settings(), public_keys), NOT_CHECKED))
+
+
+@audit.command("public-keys")
+def show_public_keys() -> None:
+    """Print the keys that seals and receipts are checked with; they are no secret."""
+    from service.cli_audit import show_public_keys as show
+
+    show(_settings())
+
+
+@main.command("verify-receipt")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_public_keys
+def verify_receipt(file: Path, public_keys: Path | None) -> None:
+    """Prove that FILE is a receipt of an erasure, as the API gave it. With --public-keys nothing else is needed.
+
+    \b
+    Exit status: 0 genuine   1 not genuine   2 not checked; the message says why
+    """
+    from service.cli_audit import NOT_CHECKED
+    from service.cli_audit import verify_receipt as verify
+
+    sys.exit(_status(lambda: verify(file, _settings(), public_keys), NOT_CHECKED))
+
+
 @main.command()
 @click.argument("a", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("b", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -243,15 +293,7 @@ def verify_batch(manifest: Path, out: Path, images: Path | None, processes: int 
     from service.cli_batches import NOT_FINISHED
     from service.cli_batches import verify_batch as verify
 
-    try:
-        status = verify(_settings(), manifest, out, images, processes)
-    except Exception as problem:
-        line = _mendable(problem)
-        if line is None:
-            raise
-        click.echo(f"Error: {line}", err=True)
-        status = NOT_FINISHED
-    sys.exit(status)
+    sys.exit(_status(lambda: verify(_settings(), manifest, out, images, processes), NOT_FINISHED))
 
 
 @main.command()
@@ -292,6 +334,18 @@ def demo(samples: Path, out: Path) -> None:
     run(samples, out)
 
 
+def _status(command: Callable[[], int], where_mendable: int) -> int:
+    """The exit status of a command that has several."""
+    try:
+        return command()
+    except Exception as problem:
+        line = _mendable(problem)
+        if line is None:
+            raise
+        click.echo(f"Error: {line}", err=True)
+        return where_mendable
+
+
 def _settings() -> Settings:
     loaded = load_settings()
     logs.configure(loaded.log_level)
@@ -317,6 +371,8 @@ def _mendable(problem: Exception) -> str | None:
     from service.keystore import BrokenKeyStore
     from service.model_store import StoreProblem
 
+    if isinstance(problem, click.ClickException):
+        return problem.message
     if isinstance(problem, (BadSetting, BrokenBundle, BrokenKeyStore, StoreProblem)):
         return str(problem)
     if isinstance(problem, Refused):

@@ -21,6 +21,7 @@ CODES: dict[str, Meaning] = {
     "specimen_not_found": Meaning(404, "This customer has no specimen with this id."),
     "account_not_found": Meaning(404, "No account has this id."),
     "verification_not_found": Meaning(404, "No verification has this id."),
+    "receipt_not_found": Meaning(404, "No receipt has this id."),
     "batch_not_found": Meaning(404, "No batch has this id among those that this API key may see."),
     "model_not_found": Meaning(
         404, "No bundle of this model version is at hand; put its folder where the setting says."

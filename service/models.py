@@ -457,6 +457,31 @@ class Event(Base):
     __table_args__ = ({"sqlite_autoincrement": True},)
 
 
+class AuditRecord(Base):
+    """An event's place in the audit trail. `seq` counts without gaps from 1; `hash` covers the event and, through the
+    hash of the record before, all of them before."""
+
+    __tablename__ = "audit_records"
+
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    event_id: Mapped[int] = mapped_column(BigInteger, unique=True)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class AuditSeal(Base):
+    """The signature under the records up to `last`; `hash` is that of the last one."""
+
+    __tablename__ = "audit_seals"
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    first: Mapped[int] = mapped_column(BigInteger)
+    last: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    sealed_at: Mapped[datetime]
+    key_id: Mapped[str] = mapped_column(String(16))
+    signature: Mapped[bytes] = mapped_column(LargeBinary(64))
+
+
 class Receipt(Base):
     """What remains of a leaver: when, and how much went."""
 

@@ -75,7 +75,7 @@ class Product:
         policy = load_policy(settings.policy)
         database = Database(settings.database_url)
         try:
-            vault = Vault(_open_keys(settings.keystore_url, database))
+            vault = Vault(open_keys(settings.keystore_url, database))
         except BrokenKeyStore:
             database.close()
             raise
@@ -101,7 +101,7 @@ class Product:
         self.database.close()
 
 
-def _open_keys(url: str, database: Database) -> KeyStore:
+def open_keys(url: str, database: Database) -> KeyStore:
     """A new store is made for an empty database only: with other keys nobody in it would be found any more, and
     whoever is enrolled meanwhile would be lost when the right store comes back. Raises `BrokenKeyStore`."""
     try:

@@ -24,6 +24,7 @@ from service.models import (
     Specimen,
     Verification,
 )
+from service.receipts import write_receipt
 from service.vault import Vault
 
 
@@ -46,7 +47,7 @@ def remove_customer(session: Session, vault: Vault, customer_id: str, *, actor: 
     session.execute(delete(Specimen).where(Specimen.customer_id == customer.id))
     session.execute(delete(Customer).where(Customer.id == customer.id))
     # The event names the receipt, not the person: the random owner id has no meaning left either way.
-    receipt = _write_receipt(session, counts)
+    receipt = write_receipt(session, vault.signer, counts)
     record(session, "customer_removed", actor=actor, subject=receipt.receipt_id)
     return receipt
 
@@ -58,7 +59,7 @@ def remove_specimen(session: Session, vault: Vault, customer_id: str, specimen_i
     counts = {"specimens": 1, "images": 1, "templates": templates.remove(session, [specimen])}
     session.execute(delete(Specimen).where(Specimen.id == specimen.id))
     counts["stored_answers"] = idempotency.forget(session, specimen_id)
-    receipt = _write_receipt(session, counts)
+    receipt = write_receipt(session, vault.signer, counts)
     record(session, "specimen_removed", actor=actor, subject=receipt.receipt_id)
     return receipt
 
@@ -104,13 +105,6 @@ def _take_off_accounts(session: Session, customer: Customer) -> int:
     mine = Signatory.customer_id == customer.id
     session.execute(update(Signatory).where(mine, Signatory.superseded_at.is_(None)).values(superseded_at=now))
     return _count(session, update(Signatory).where(mine).values(customer_id=None, pseudonym=secrets.token_hex(16)))
-
-
-def _write_receipt(session: Session, counts: dict[str, int]) -> Receipt:
-    receipt = Receipt(receipt_id=f"rcp_{secrets.token_hex(12)}", erased_at=datetime.now(UTC), counts=counts)
-    session.add(receipt)
-    session.flush()
-    return receipt
 
 
 def _count(session: Session, statement: Update | Delete) -> int:

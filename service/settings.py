@@ -141,6 +141,12 @@ class Settings(BaseSettings):
     account_lockout_minutes: float = Field(
         60, gt=0, le=525_600, description="How long misses count, from the first of them."
     )
+    audit_heads: str | None = Field(
+        None,
+        pattern=r"^(file:.+|s3://[^/]+(/.*)?)$",
+        description="Where signed heads of the audit trail go, outside the database: `file:PATH`, only ever appended "
+        "to, or `s3://BUCKET/PREFIX`, best with an object lock. Without it a cut-off end of the trail is not found.",
+    )
     idempotency_hours: float = Field(24, gt=0, description="How long an `Idempotency-Key` replays its answer.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level that is logged, as one JSON object a line on standard error."

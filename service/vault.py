@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from service.keystore import KeyStore
+from service.signing import Signer
 
 
 class SealedValue(NamedTuple):
@@ -29,6 +30,7 @@ class Vault:
         self._ciphers = {key_id: AESGCM(key) for key_id, key in store.keys.items()}
         self._active = store.active
         self._lookup_key = store.lookup
+        self.signer = Signer(store.signing)
 
     def seal(self, owner: str, kind: str, value: bytes) -> SealedValue:
         nonce = os.urandom(12)

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import jobs, reembedding
+from service.audit_worker import Sealer
 from service.batch_worker import Batches
 from service.database import Database
 from service.models import Activation
@@ -30,6 +31,8 @@ def work(settings: Settings, stopped: threading.Event | None = None) -> None:
     activations = Activations(settings, name, stopped)
     batches = Batches(settings, name, stopped)
     batches.start()
+    sealer = Sealer(settings, name, stopped)
+    sealer.start()
     log.info("worker_started", worker=name)
     while not stopped.is_set():
         try:
@@ -40,6 +43,7 @@ def work(settings: Settings, stopped: threading.Event | None = None) -> None:
             log.error("job_failed", problem=type(problem).__name__)  # leased work is taken up again later
         stopped.wait(POLL_SECONDS)
     batches.join(STOP_SECONDS)
+    sealer.join(STOP_SECONDS)
     activations.close()
     database.close()
     log.info("worker_stopped", worker=name)

@@ -45,6 +45,8 @@ CONTRACT = {
     ("GET", "/v1/models"): "models",
     ("POST", "/v1/models/<model_version>/activation"): "models",
     ("GET", "/v1/activations/<activation_id>"): "models",
+    ("GET", "/v1/audit"): "audit",
+    ("GET", "/v1/erasures/<receipt_id>"): "audit",
 }
 OPEN = ("/healthz", "/readyz", "/openapi.json", "/docs", "/docs/start.js", "/docs/swagger-ui.css")
 

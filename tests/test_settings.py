@@ -18,6 +18,7 @@ README = Path(__file__).parents[1] / "docs" / "settings.md"
         ("COUNTERSIGN_KEYSTORE_URL", "memory:"),
         ("COUNTERSIGN_MODELS", "s3://bank/models"),
         ("COUNTERSIGN_MODEL_STORE", "https://bank/models"),
+        ("COUNTERSIGN_AUDIT_HEADS", "ftp://bank/heads"),
     ],
 )
 def test_a_bad_setting_is_refused_with_its_key_and_value(

@@ -3,6 +3,7 @@ from flask import Flask
 
 from service.api import (
     accounts,
+    audit,
     batches,
     comparisons,
     customers,
@@ -42,7 +43,7 @@ def create_app(settings: Settings, product: Product | None = None) -> Flask:
     app.extensions[PRODUCT] = product
     # Before a server forks, so that all its processes count together.
     app.extensions[RATE] = Rate(settings.rate_limit, settings.rate_burst) if settings.rate_limit else None
-    for module in (customers, accounts, verifications, reviews, batches, comparisons, searches, models):
+    for module in (customers, accounts, verifications, reviews, batches, comparisons, searches, models, audit):
         app.register_blueprint(module.blueprint, url_prefix="/v1")
     for module in (health, docs):
         app.register_blueprint(module.blueprint)

@@ -4,7 +4,7 @@ from typing import Annotated
 from apiflask import APIBlueprint
 from pydantic import BaseModel, Field
 
-from service import customers, enrolment, removal
+from service import customers, enrolment, receipts, removal
 from service.active_model import read_active
 from service.api.body import Image
 from service.api.endpoint import caller, endpoint, names, product, session
@@ -74,7 +74,7 @@ class SpecimenList(BaseModel):
 
 class ReceiptOut(BaseModel):
     receipt_id: str
-    erased_at: datetime
+    erased_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
     counts: dict[str, int]
     signature: str | None
     key_id: str | None
@@ -227,4 +227,4 @@ def _needs_reenrolment(specimen: Specimen) -> bool:
 
 
 def show_receipt(receipt: Receipt) -> ReceiptOut:
-    return ReceiptOut.model_validate(receipt, from_attributes=True)
+    return ReceiptOut(**receipts.show(receipt))

@@ -34,4 +34,8 @@ def position(page: Page) -> int | None:
 
 def next_cursor(rows: Sequence[Any], limit: int) -> str | None:
     """For a page whose query asked for one row more than the limit."""
-    return base64.urlsafe_b64encode(str(rows[limit - 1].id).encode()).decode() if len(rows) > limit else None
+    return cursor_at(rows[limit - 1].id) if len(rows) > limit else None
+
+
+def cursor_at(place: int) -> str:
+    return base64.urlsafe_b64encode(str(place).encode()).decode()
