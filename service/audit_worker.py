@@ -8,7 +8,7 @@ import structlog
 
 from service import jobs
 from service.audit_heads import S3, Heads, HeadsUnreachable, open_heads
-from service.audit_sealer import Backlog, last_seal, seal
+from service.audit_sealer import AT_A_TIME, Backlog, last_seal, seal
 from service.database import Database, Overtaken
 from service.models import AuditSeal
 from service.product import open_keys
@@ -55,6 +55,7 @@ class Sealer(threading.Thread):
         self._database.close()
 
     def _turn(self) -> bool:
+        """Whether more waits already; what comes meanwhile waits its second."""
         if self._turns is None:
             signer = Signer(open_keys(self._settings.keystore_url, self._database).signing)
             self._turns = Turns(self._database, signer, self._worker)
@@ -62,7 +63,7 @@ class Sealer(threading.Thread):
             self._publisher = Publisher(self._database, open_heads(self._settings.audit_heads), self._every())
         sealed = self._turns.seal()
         self._publisher.publish(sealed)
-        return sealed is not None
+        return sealed is not None and sealed.last - sealed.first + 1 == AT_A_TIME
 
     def _every(self) -> float:
         return S3_EVERY_SECONDS if (self._settings.audit_heads or "").startswith(S3) else 0.0

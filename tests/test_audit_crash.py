@@ -1,6 +1,8 @@
 """A sealer that is killed at any moment leaves a trail that is true, and the next goes on where it was."""
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -8,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -27,8 +28,9 @@ from tests.support.world import wait_until
 
 KILLS = 30
 
-SEALER = """
-import sys, time
+# Imports are most of a start, so one process makes them and forks a sealer for each line that it reads.
+SEALERS = """
+import os, sys, time
 from pathlib import Path
 from service import audit_sealer
 from service.audit_heads import FileHeads
@@ -36,13 +38,23 @@ from service.audit_worker import Publisher, Turns
 from service.database import Database
 from service.signing import Signer
 audit_sealer.AT_A_TIME = 3
-database = Database(sys.argv[1], pool_size=1)
-turns = Turns(database, Signer([bytes.fromhex(sys.argv[2])]), "sealer")
-publisher = Publisher(database, FileHeads(Path(sys.argv[3])), 0)
-print("ready", flush=True)
-while True:
-    publisher.publish(turns.seal())
-    time.sleep(0.002)
+
+def work():
+    database = Database(sys.argv[1], pool_size=1)
+    turns = Turns(database, Signer([bytes.fromhex(sys.argv[2])]), "sealer")
+    publisher = Publisher(database, FileHeads(Path(sys.argv[3])), 0)
+    turns.seal()
+    print(os.getpid(), flush=True)
+    while True:
+        publisher.publish(turns.seal())
+        time.sleep(0.002)
+
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        work()
+    os.waitpid(child, 0)
+    print("dead", flush=True)
 """
 
 
@@ -52,23 +64,37 @@ def write(trail: Trail, stopped: threading.Event) -> None:
         time.sleep(0.01)
 
 
-@contextmanager
-def sealing(url: str, heads: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", SEALER, url, SEED.hex(), str(heads)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+class Sealers:
+    def __init__(self, url: str, heads: Path) -> None:
+        command = [sys.executable, "-c", SEALERS, url, SEED.hex(), str(heads)]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
+
+    def live_and_die(self, seconds: float) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("live\n")
+        self._process.stdin.flush()
+        sealer = int(self._process.stdout.readline())
+        time.sleep(seconds)
+        os.kill(sealer, signal.SIGKILL)
+        assert self._process.stdout.readline() == "dead\n"
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+@pytest.fixture
+def sealers(database: Database, database_url: str, tmp_path: Path) -> Iterator[Sealers]:
+    started = Sealers(database_url, tmp_path / "heads.jsonl")
+    yield started
+    started.close()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killing_the_sealer_at_random_moments_leaves_a_true_trail(
-    database: Database, database_url: str, tmp_path: Path
+    database: Database, sealers: Sealers, tmp_path: Path
 ) -> None:
     trail, heads, stopped = Trail(database), FileHeads(tmp_path / "heads.jsonl"), threading.Event()
     lengths = []
@@ -76,8 +102,7 @@ def test_killing_the_sealer_at_random_moments_leaves_a_true_trail(
         writing = pool.submit(write, trail, stopped)
         try:
             for _ in range(KILLS):
-                with sealing(database_url, tmp_path / "heads.jsonl"):
-                    time.sleep(random.random() * 0.3)
+                sealers.live_and_die(random.random() * 0.2)
                 lengths.append(trail.prove(heads.read()).records)
         finally:
             stopped.set()
