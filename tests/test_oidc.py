@@ -91,7 +91,7 @@ def hour(sign: int) -> int:
         {"sub": None},
         {"sub": 7},
     ],
-    ids=str,
+    ids=lambda changed: next(iter(changed)),
 )
 def test_a_token_for_others_or_of_another_time_is_unauthenticated(
     trusting: World, issuer: TestIssuer, changed: dict[str, object]
