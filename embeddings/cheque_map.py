@@ -19,7 +19,7 @@ STRIDE = 8  # pixels of the picture to a cell of the map
 # to the left, top, right and bottom, in cells; how far its field; cosine and sine of its writing; how far the cheque
 # reaches; cosine and sine of its print.
 CHANNELS = 18
-NOTICED = 0.05  # least confidence of a mark
+NOTICED = 0.02  # least heat of a mark
 SAME = 0.3  # overlap from which two marks are one: of signatures over their union, of cheques over the smaller
 
 Box = tuple[float, float, float, float]  # left, top, width, height
@@ -73,28 +73,45 @@ def picture(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     return dark
 
 
-def read(answer: NDArray[np.float32], shape: tuple[int, ...], least: float = NOTICED) -> Marks:
-    """Marks on a page (h, w) of the network's `answer` (32, 64, 18)."""
+def read(answer: NDArray[np.float32], shape: tuple[int, ...]) -> Marks:
+    """Marks on a page (h, w) of the network's `answer` (32, 64, 18).
+
+    Which of some neighbouring cells holds the middle is often a toss-up: a signature's confidence is the mean heat of
+    nine, and its boxes are theirs, each counting by its heat.
+    """
     scale = STRIDE / scale_of(shape)  # pixels of the page to a cell
     heat = 1 / (1 + np.exp(-answer[:, :, :2].astype(np.float64)))
+    warm = np.asarray(cv2.boxFilter(heat[:, :, 0], -1, (3, 3), borderType=cv2.BORDER_CONSTANT), np.float64)
 
     def signature(y: int, x: int) -> Mark:
-        cell = answer[y, x]
-        return Mark(float(heat[y, x, 0]), box(cell[2:6], x, y, scale), box(cell[6:10], x, y, scale), way(cell[10:12]))
+        mean = shared_answer(answer, heat[:, :, 0], y, x)
+        return Mark(float(warm[y, x]), box(mean[2:6], x, y, scale), box(mean[6:10], x, y, scale), way(mean[10:12]))
 
     def cheque(y: int, x: int) -> Sheet:
         cell = answer[y, x]
         return Sheet(float(heat[y, x, 1]), box(cell[12:16], x, y, scale), way(cell[16:18]))
 
-    signatures = [signature(y, x) for y, x in peaks(heat[:, :, 0], 3, least)]
-    cheques = [cheque(y, x) for y, x in peaks(heat[:, :, 1], 5, least)]
     return Marks(
-        distinct(signatures, lambda one, other: overlap(one.ink, other.ink)),
-        distinct(cheques, lambda one, other: covered(one.box, other.box)),
+        distinct([signature(*at) for at in peaks(warm, 3, NOTICED)], lambda one, two: overlap(one.ink, two.ink)),
+        distinct(
+            [cheque(*at) for at in peaks(heat[:, :, 1], 5, NOTICED)], lambda one, two: covered(one.box, two.box)
+        ),
     )
 
 
-def box(sides: NDArray[np.float32], x: int, y: int, scale: float) -> Box:
+def shared_answer(answer: NDArray[np.float32], heat: NDArray[np.float64], y: int, x: int) -> NDArray[np.float64]:
+    """What a cell and its neighbours say, on average by their heat, as distances from that cell's middle."""
+    rows, columns = np.mgrid[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+    inside = (rows < heat.shape[0]) & (columns < heat.shape[1])
+    rows, columns = rows[inside], columns[inside]
+    said = answer[rows, columns].astype(np.float64)
+    for first in (2, 6):
+        said[:, first : first + 4] += np.column_stack([x - columns, y - rows, columns - x, rows - y])
+    weights = heat[rows, columns]
+    return np.asarray(weights @ said / weights.sum())
+
+
+def box(sides: NDArray[np.floating], x: int, y: int, scale: float) -> Box:
     """The box that reaches so far from the middle of a cell."""
     left, top, right, bottom = (float(side) for side in sides)
     return (
@@ -105,7 +122,7 @@ def box(sides: NDArray[np.float32], x: int, y: int, scale: float) -> Box:
     )
 
 
-def way(direction: NDArray[np.float32]) -> float:
+def way(direction: NDArray[np.floating]) -> float:
     return math.atan2(float(direction[1]), float(direction[0]))
 
 

@@ -51,8 +51,14 @@ def _train(commands) -> None:
     def run(chosen: argparse.Namespace) -> None:
         from training.cheques.train import Recipe, fit
 
-        recipe = Recipe(chosen.seed, chosen.scenes, chosen.first, chosen.epochs, chosen.batch, chosen.rate)
-        fit(recipe, chosen.cache, chosen.data, chosen.out, chosen.start)
+        c = chosen
+        fit(
+            Recipe(c.seed, c.scenes, c.first, c.epochs, c.batch, c.rate, c.far),
+            chosen.cache,
+            chosen.data,
+            chosen.out,
+            chosen.start,
+        )
 
     parser = _command(commands, "train", run, "draw scenes and learn from them")
     parser.add_argument("--out", type=Path, required=True)
@@ -63,6 +69,7 @@ def _train(commands) -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--far", type=float, default=0.4, help="share of far scenes that are learned from")
 
 
 def _export(commands) -> None:

@@ -48,13 +48,20 @@ def card(manifest: dict, figures: list[dict], cost: dict[str, float]) -> str:
 
 
 def _training(manifest: dict) -> str:
-    recipe, history = manifest["training"]["recipe"], manifest["training"]["history"]
-    return (
-        f"{recipe['scenes']} scenes, {recipe['epochs']} epochs in batches of {recipe['batch']}, "
-        f"seed {recipe['seed']}. "
-        f"Loss: {history[0]['loss']:.2f} in the first and {history[-1]['loss']:.2f} in the last epoch, "
-        f"{history[-1]['held']:.2f} on scenes that it never saw."
-    )
+    """Each run went on from the one before; `training` holds the last, and `start` of each the one before."""
+    runs, run = [], manifest["training"]
+    while run:
+        runs.insert(0, run)
+        run = run.get("start")
+    rows = ["| scenes | from number | epochs | seed | loss, first and last epoch | on scenes never learned from |"]
+    rows += ["|---|---|---|---|---|---|"]
+    for recipe, history in ((run["recipe"], run["history"]) for run in runs):
+        rows.append(
+            f"| {recipe['scenes']} | {recipe['first']} | {recipe['epochs']} | {recipe['seed']} | "
+            f"{history[0]['loss']:.2f}, {history[-1]['loss']:.2f} | {history[-1]['held']:.2f} |"
+        )
+    said = "Each run went on from the one before. Losses compare only where EXPERIMENTS.md says that nothing changed."
+    return said + "\n\n" + "\n".join(rows)
 
 
 def _measured(figures: list[dict]) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+from sklearn.linear_model import LogisticRegression
 
 from embeddings import cheque_map
-from embeddings.cheque_map import Marks, overlap
+from embeddings.cheque_map import Mark, Marks, overlap
 from embeddings.finder import MANIFEST, NETWORK, Finder
 from embeddings.runtime import Network
 from training.cheques import scenes
@@ -23,11 +26,12 @@ from training.cheques.measures import ENOUGH
 console = Console()
 TOLERANCE = 2e-3
 UNSEEN = 600  # scenes
-PROVISIONAL = {"signature": 0.3, "cheque": 0.2, "second_cheque": 0.3}  # until they are chosen
+PROVISIONAL = {"signature": 0.3, "cheque": 0.2, "second_cheque": 0.15}  # until they are chosen
 RARELY = 0.01  # of cheques may be taken for none, a third as many single ones for two
 NOWHERE = 0.1  # intersection over union with any signature; a mark that is merely inexact is not false
 LEAST = 0.1  # no threshold is lower
-FALSE = 0.03  # regions where nobody signed, a drawn scene, that the threshold bears
+FALSE = 0.1  # regions where nobody signed, a drawn scene, that the threshold bears at most
+LIKELY = 0.5  # ... and it is never lower: a region is more likely a signature than not
 
 
 def write(run: Path, version: str, out: Path, cache: Path, data: Path | None) -> Path:
@@ -44,12 +48,14 @@ def write(run: Path, version: str, out: Path, cache: Path, data: Path | None) ->
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "input": list(cheque_map.INPUT),
         "thresholds": PROVISIONAL,
+        "calibration": {"slope": 1.0, "shift": 0.0},
         "training": json.loads((run / "run.json").read_text("utf-8")),
     }
     _describe(folder, manifest)
     answers = unseen(Finder(folder), cache, data)
     _check(network, Network(path), [scene for scene, _ in answers[:4]])
-    limits, figures = choose(answers)
+    manifest["calibration"] = calibration(answers)
+    limits, figures = choose(calibrated(answers, **manifest["calibration"]))
     _describe(folder, manifest | {"thresholds": limits, "drawn": figures})
     console.print(f"{folder}: {path.stat().st_size / 1e6:.2f} MB, {limits}, {figures}")
     return folder
@@ -85,8 +91,29 @@ def unseen(finder: Finder, cache: Path, data: Path | None, count: int = UNSEEN) 
     return found
 
 
+def calibration(answers: list[tuple[Scene, Marks]]) -> dict[str, float]:
+    """From the logarithm of a mark's heat to the logit of its being a signature. Marks were read uncalibrated, which
+    makes a heat h the confidence h / (1 + h)."""
+    right = [one for scene, marks in answers for one in _hits(scene, marks)]
+    false = [one for scene, marks in answers for one in _false(scene, marks)]
+    confidence = np.clip(np.array(right + false), 1e-4, 1 - 1e-4)
+    logs = np.log(confidence / (1 - confidence))[:, None]
+    fitted = LogisticRegression(C=100.0).fit(logs, np.arange(len(logs)) < len(right))
+    return {"slope": round(float(fitted.coef_[0, 0]), 4), "shift": round(float(fitted.intercept_[0]), 4)}
+
+
+def calibrated(answers: list[tuple[Scene, Marks]], slope: float, shift: float) -> list[tuple[Scene, Marks]]:
+    """The same marks as a finder with this calibration reads them."""
+
+    def sure(mark: Mark) -> Mark:
+        heat = mark.confidence / (1 - mark.confidence)
+        return replace(mark, confidence=1 / (1 + math.exp(-slope * math.log(heat) - shift)))
+
+    return [(scene, Marks([sure(mark) for mark in marks.signatures], marks.cheques)) for scene, marks in answers]
+
+
 def choose(answers: list[tuple[Scene, Marks]]) -> tuple[dict[str, float], dict[str, float]]:
-    """Thresholds, and what they give on these scenes: for signatures the least with `FALSE` false regions a scene,
+    """Thresholds, and what they give on these scenes: for signatures where they become more likely than not,
     for cheques one that few of them fail, for second cheques one that few single ones reach: a cheque that is
     refused costs more than other paper that passes without a signature, or than a pair that is not noticed."""
     whole = [(scene, marks) for scene, marks in answers if not any(_edge(truth, scene) for truth in scene.truths)]
@@ -97,7 +124,7 @@ def choose(answers: list[tuple[Scene, Marks]]) -> tuple[dict[str, float], dict[s
     two = [_confidence(marks, 1) for scene, marks in answers if len(scene.cheques) == 2]
     single = [_confidence(marks, 1) for scene, marks in answers if len(scene.cheques) == 1]
     limits = {
-        "signature": max(sorted([0.0, *false])[-1 - int(FALSE * len(whole))] + 0.005, LEAST),
+        "signature": max(sorted([0.0, *false])[-1 - int(FALSE * len(whole))] + 0.005, LIKELY),
         "cheque": max(float(np.quantile(one, RARELY)), LEAST),
         "second_cheque": max(float(np.quantile(single, 1 - RARELY / 3)), LEAST),
     }

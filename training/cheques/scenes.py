@@ -9,7 +9,7 @@ import numpy as np
 from training.cheques import drawing, ink
 from training.cheques.capture import Scene, photograph
 
-VERSION = "2"
+VERSION = "4"
 BACKS, LETTERS, PAIRS = 0.05, 0.08, 0.06  # shares of the scenes
 VALIDATION = 1_000_000  # scenes from this number on are never learned from
 

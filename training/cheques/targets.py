@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from embeddings.cheque_map import CHANNELS, INPUT, STRIDE, picture, scale_of
+from embeddings.finder import LYING, NEAR
 from training.cheques.capture import Scene, box
 
 CELLS = (INPUT[0] // STRIDE, INPUT[1] // STRIDE)
@@ -42,7 +43,18 @@ def example(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         target[own, 12:16] = _sides(sheet)[own]
         target[own, 16:18] = np.cos(page.angle), np.sin(page.angle)
         target[own, PAGED] = 1
+    if not is_near(target):
+        target[:, :, HEATED] = target[:, :, MARKED] = 0
     return picture(scene.grey).astype(np.float16), target.astype(np.float16)
+
+
+def is_near(target: np.ndarray) -> bool:
+    """Would signatures be sought in this picture? Where all cheques are small or lie on their side, only the cheques
+    are, for a second look (`embeddings.finder`): signatures then come in about one size, and are learned sooner."""
+    pages = target[target[:, :, PAGED] > 0]
+    level = np.abs(pages[:, 17]) <= LYING
+    wide = pages[:, 12] + pages[:, 14] >= NEAR * CELLS[1]
+    return not len(pages) or bool((level & wide).any())
 
 
 ROWS, COLUMNS = np.mgrid[0.5 : CELLS[0], 0.5 : CELLS[1]]  # middles of the cells

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -15,9 +16,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from training.cheques import scenes
 from training.cheques.examples import examples
 from training.cheques.network import build
-from training.cheques.targets import loss
+from training.cheques.targets import is_near, loss
 
 console = Console()
+RUN = "run.json"
+AHEAD = 4  # batches that are prepared while others are learned from
 SHIFT = 3  # most cells that a picture is moved by; what leaves is lost
 
 
@@ -29,6 +32,7 @@ class Recipe:
     epochs: int = 4
     batch: int = 16
     rate: float = 2e-3
+    far: float = 0.4  # of the scenes where only the cheque is sought are learned from
 
 
 def fit(recipe: Recipe, cache: Path, data: Path | None, out: Path, start: Path | None = None) -> keras.Model:
@@ -37,22 +41,32 @@ def fit(recipe: Recipe, cache: Path, data: Path | None, out: Path, start: Path |
     pictures, targets = examples(range(recipe.first, recipe.first + recipe.scenes), cache, data)
     held = examples(range(scenes.VALIDATION, scenes.VALIDATION + 400), cache, data)
     network = keras.models.load_model(start, compile=False) if start else build()
-    steps = recipe.epochs * (len(pictures) // recipe.batch)
+    rng = np.random.default_rng(recipe.seed)
+    kept = np.array([at for at, one in enumerate(targets) if is_near(one) or rng.random() < recipe.far])
+    steps = recipe.epochs * (len(kept) // recipe.batch)
     warm = min(200, steps // 10)
     rate = keras.optimizers.schedules.CosineDecay(
         recipe.rate / 10, steps - warm, 0.01, warmup_target=recipe.rate, warmup_steps=warm
     )
     network.compile(optimizer=keras.optimizers.AdamW(rate, weight_decay=1e-4, clipnorm=5.0), loss=loss)
-    rng, history, started = np.random.default_rng(recipe.seed), [], perf_counter()
+    earlier = json.loads((start.parent / RUN).read_text("utf-8")) if start else None
+    history, started = [], perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    with _progress() as progress:
+
+    def batch(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        chosen = np.sort(chosen)
+        return varied(pictures[chosen].astype(np.float32) / 255, targets[chosen].astype(np.float32), rng)
+
+    with _progress() as progress, ThreadPoolExecutor(1) as ahead:
         bar = progress.add_task("training", total=steps, loss=float("nan"))
         for epoch in range(recipe.epochs):
-            order = rng.permutation(len(pictures))
-            losses = []
-            for at in range(0, len(order) - recipe.batch + 1, recipe.batch):
-                chosen = np.sort(order[at : at + recipe.batch])
-                x, y = varied(pictures[chosen].astype(np.float32) / 255, targets[chosen].astype(np.float32), rng)
+            order = rng.permutation(kept)[: len(kept) // recipe.batch * recipe.batch]
+            losses: list[float] = []
+            coming = [ahead.submit(batch, chosen) for chosen in order.reshape(-1, recipe.batch)[:AHEAD]]
+            for at in range(len(order) // recipe.batch):
+                x, y = coming.pop(0).result()
+                if at + AHEAD < len(order) // recipe.batch:
+                    coming.append(ahead.submit(batch, order.reshape(-1, recipe.batch)[at + AHEAD]))
                 losses.append(float(network.train_on_batch(x[..., None], y)))
                 progress.update(bar, advance=1, loss=float(np.mean(losses[-100:])))
             history.append(
@@ -62,8 +76,8 @@ def fit(recipe: Recipe, cache: Path, data: Path | None, out: Path, start: Path |
                 f"epoch {epoch + 1}: loss {history[-1]['loss']:.3f}, on unseen scenes {history[-1]['held']:.3f}"
             )
             network.save(out / "cheque.keras")
-            run = {"recipe": asdict(recipe), "history": history, "start": str(start) if start else None}
-            (out / "run.json").write_text(json.dumps(run, indent=1) + "\n", "utf-8")
+            run = {"recipe": asdict(recipe), "history": history, "start": earlier}
+            (out / RUN).write_text(json.dumps(run, indent=1) + "\n", "utf-8")
     return network
 
 

@@ -121,14 +121,15 @@ def sign(sheet: Sheet, zone: Zone, bank: Bank, style: Style, rng: np.random.Gene
     rows, columns = np.nonzero(ink > 60)
     points = np.column_stack([columns + round(x), rows + round(y)]).astype(np.float32)
     outline = cv2.convexHull(points)[:, 0] if len(points) else _corners(box, 0)
-    near = [_corners(one, 0) for one in zone.captions if _close(one, box)]
+    own = [one for one in zone.captions if one[1] > zone.base - 30 or _close(one, box)]  # all below, and what is near
+    near = [_corners(one, 0) for one in own]
     around = np.concatenate([outline, *near])
     low, high = around.min(axis=0), around.max(axis=0)
     return outline, _corners((*low, *(high - low)), MARGIN)
 
 
 def _close(print_box: tuple, box: tuple, reach: float = 30) -> bool:
-    """Does a caption stand right above, below or in the ink?"""
+    """Does a caption stand right above or in the ink?"""
     apart = max(print_box[1] - (box[1] + box[3]), box[1] - (print_box[1] + print_box[3]))
     beside = max(print_box[0] - (box[0] + box[2]), box[0] - (print_box[0] + print_box[2]))
     return apart < reach and beside < 10
