@@ -147,6 +147,7 @@ class _Turn:
             .join(Customer, Customer.id == Specimen.customer_id)
             .where(Specimen.id.in_(specimens))
             .order_by(Specimen.id)
+            .execution_options(binary=True)
         )
         with self._product.database.asking() as connection:
             rows = connection.execute(wanted).all()

@@ -35,6 +35,11 @@ def opened() -> Any:
 
 
 @pytest.fixture
+def database_url(empty_url: str) -> str:
+    return empty_url
+
+
+@pytest.fixture
 def other_url(database_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """A second empty database of the same kind."""
     if database_url.startswith("sqlite"):

@@ -424,9 +424,9 @@ def test_a_process_that_nobody_searches_in_catches_up_by_itself(bank: Bank) -> N
 
 
 def test_the_tick_outlives_a_database_that_has_no_tables_yet(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = Database(database_url)
+    database = Database(empty_url)
     vault = Vault(KeyStore.open(f"file:{tmp_path / 'keystore.json'}"))
     index = SearchIndex(database, vault, "a-model", 4)
     failures: list[type[Exception]] = []
@@ -445,7 +445,7 @@ def test_the_tick_outlives_a_database_that_has_no_tables_yet(
     try:
         wait_until(lambda: failures)
         assert not index.is_loaded
-        migrate(database_url)
+        migrate(empty_url)
         wait_until(lambda: index.is_loaded)
     finally:
         tick.stop()

