@@ -21,12 +21,11 @@ from training.cheques import drawing
 from training.cheques.ink import Bank
 from training.datasets import Signature
 from training.lifting.printed import put
-from training.lifting.signed import Pen, pen_of, resized
+from training.lifting.signed import NOTHING, Pen, pen_of, resized
 
 WIDTHS, TALLEST = (3.0, 6.0), 2.6  # centimetres
 THINNEST = 0.035  # ... and as wide a stroke is at least
 TURN = 2.0  # standard deviation in degrees
-NOTHING = np.zeros((60, 200), np.uint8)
 Box = tuple[int, int, int, int]
 Rng = np.random.Generator
 
