@@ -84,7 +84,8 @@ def shrink(flat: Grey, scale: float) -> NDArray[np.float32]:
 
 def where(tile: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logit of "a pen was here" for each pixel of a tile."""
-    return np.asarray(network()(tile[:, :, np.newaxis])[:, :, 0], np.float32)
+    fours = network()(tile[:, :, np.newaxis])  # four pixels at each of half as many rows and columns
+    return fours.reshape(TILE[0] // 2, TILE[1] // 2, 2, 2).transpose(0, 2, 1, 3).reshape(TILE)
 
 
 @cache
@@ -120,8 +121,14 @@ def bridged(mask: Mask, dark: Mask) -> Mask:
 def keep_own(mask: Mask, box: Box) -> None:
     """Clears, in place, connected pieces of which hardly anything lies in the box."""
     left, top, width, height = box
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    x, y, w, h = cv2.boundingRect(mask)
+    if not w:
+        return
+    mask, left, top = mask[y : y + h, x : x + w], left - x, top - y
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
     near = round(MARGIN * height)
-    within = np.s_[max(0, top - near) : top + height + near, max(0, left - near) : left + width + near]
+    edges = (top - near, top + height + near, left - near, left + width + near)
+    first, last, start, end = (max(0, edge) for edge in edges)
+    within = np.s_[first:last, start:end]
     own = np.bincount(labels[within][mask[within].view(bool)], minlength=len(stats))
     mask &= np.asarray(own >= INSIDE * stats[:, cv2.CC_STAT_AREA], np.uint8)[labels]

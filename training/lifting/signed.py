@@ -9,9 +9,16 @@ import numpy as np
 
 from embeddings.ink import PAPER, flatten, histogram, otsu, read_ink
 from embeddings.lift import TILE, around, cut, shrink
+from training.cheques import drawing
+from training.cheques.ink import Bank, Script
 from training.lifting import printed
 
 Rng = np.random.Generator
+
+WHOLE = 0.4  # of the pages are from whole drawn cheques
+LENGTH = 20.3  # centimetres of one
+NOTHING = np.zeros((60, 200), np.uint8)
+UNWRITTEN = Bank([NOTHING], [Script([NOTHING] * 40, [NOTHING] * 40)])  # writes nothing where something is written
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,18 @@ def captured(page: np.ndarray, rng: Rng) -> np.ndarray:
     return picture
 
 
+def piece_of_cheque(shape: tuple[int, int], cm: float, rng: Rng) -> np.ndarray:
+    """Where somebody is to sign a drawn cheque that nobody wrote on, as a page of light of this shape."""
+    cheque = drawing.draw(rng, UNWRITTEN, signed=True)
+    scale = cm * LENGTH / cheque.grey.shape[1]
+    middle = scale * (cheque.inks[0].min(axis=0) + cheque.inks[0].max(axis=0)) / 2
+    page = cv2.resize(cheque.grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    left = round(float(middle[0]) - shape[1] / 2 + rng.normal(0, 0.4) * cm)
+    top = round(float(middle[1]) - shape[0] / 2 + rng.normal(0, 0.3) * cm)
+    left, top = min(left, page.shape[1] - 1), min(top, page.shape[0] - 1)
+    return cut(page, (left, top, shape[1], shape[0])).astype(np.float32) / 255
+
+
 def sample(pens: list[Pen], rng: Rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A tile float32 `TILE` as `embeddings.lift` cuts it, where the pen was (bool) and how much each pixel counts."""
     cm = rng.uniform(55, 130)
@@ -105,7 +124,8 @@ def sample(pens: list[Pen], rng: Rng) -> tuple[np.ndarray, np.ndarray, np.ndarra
         round(h * np.exp(rng.normal(0.12, 0.25))),
     )
     (left, top, wide, high), scale = around(box)
-    page = printed.page((high, wide), cm, rng)
+    draw_page = piece_of_cheque if rng.random() < WHOLE else printed.page
+    page = draw_page((high, wide), cm, rng)
     ink = np.zeros((high, wide), np.float32)
     if rng.random() > 0.08:
         _write(ink, cover, -left, -top)

@@ -28,6 +28,7 @@ from training.synthetic import writer
 
 CHUNK = 100
 PIECE = (128, 192)  # of a tile, that one step learns from
+RATE = 3e-3
 DRAWN = 500  # made-up writers
 console = Console()
 
@@ -78,8 +79,8 @@ def tiles(data: Path, out: Path, count: int, workers: int) -> tuple[np.ndarray, 
 
 
 def batch(tiles: np.ndarray, labels: np.ndarray, rng: np.random.Generator, size: int) -> tuple[np.ndarray, ...]:
-    """Pieces `PIECE` of tiles float32, pen bool and weights float32, each (n, h, w, 1), darker or paler: half the
-    price of whole tiles, and most of what is left out is paper."""
+    """Pieces `PIECE` of tiles float32 (n, h, w, 1), darker or paler, and pen bool and weights float32, each
+    (n, h / 2, w / 2, 4): half the price of whole tiles, and most of what is left out is paper."""
     high, wide = PIECE
     seen, label = np.zeros((size, *PIECE), np.float32), np.zeros((size, *PIECE), np.uint8)
     for number, row in enumerate(rng.integers(0, len(tiles), size)):
@@ -88,14 +89,25 @@ def batch(tiles: np.ndarray, labels: np.ndarray, rng: np.random.Generator, size:
         seen[number] = tiles[row, y : y + high, x : x + wide]
         label[number] = labels[row, y : y + high, x : x + wide]
     seen = np.clip(seen / 255 * np.exp(rng.normal(0, 0.15, (size, 1, 1))), 0, 1).astype(np.float32)
-    return seen[..., None], (label >= 100)[..., None], (label % 100).astype(np.float32)[..., None] / 10
+    label = fours(label)
+    return seen[..., None], label >= 100, (label % 100).astype(np.float32) / 10
 
 
-def fit(tiles: np.ndarray, labels: np.ndarray, steps: int, out: Path, size: int = 16, seed: int = 0) -> keras.Model:
+def fours(pixels: np.ndarray) -> np.ndarray:
+    """Pixels (n, h, w) as the network answers them, (n, h / 2, w / 2, 4)."""
+    n, high, wide = pixels.shape
+    return pixels.reshape(n, high // 2, 2, wide // 2, 2).transpose(0, 1, 3, 2, 4).reshape(n, high // 2, wide // 2, 4)
+
+
+def fit(
+    tiles: np.ndarray, labels: np.ndarray, steps: int, out: Path, start: Path | None, size: int = 16, seed: int = 0
+) -> keras.Model:
     keras.utils.set_random_seed(seed)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, steps])
     model = build(PIECE)
-    rate = keras.optimizers.schedules.CosineDecay(1e-4, steps - 200, alpha=0.01, warmup_target=4e-3, warmup_steps=200)
+    if start:
+        model.load_weights(start)
+    rate = keras.optimizers.schedules.CosineDecay(1e-4, steps - 100, alpha=0.01, warmup_target=RATE, warmup_steps=100)
     optimizer = keras.optimizers.Adam(rate)
 
     @tf.function(jit_compile=False)
@@ -143,11 +155,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/lift"))
     parser.add_argument("--tiles", type=int, default=8000)
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--start", type=Path, help="weights of an earlier run to go on from")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--model", type=Path, default=MODEL, help="where the finished network goes")
     chosen = parser.parse_args(arguments)
     drawn = tiles(chosen.data, chosen.out, chosen.tiles, chosen.workers)
-    write(fit(*drawn, chosen.steps, chosen.out), chosen.model)
+    write(fit(*drawn, chosen.steps, chosen.out, chosen.start), chosen.model)
 
 
 if __name__ == "__main__":
