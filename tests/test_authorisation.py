@@ -39,7 +39,7 @@ class Ids:
     def customer_id(self) -> str:
         return self.world.new_id()
 
-    specimen_id = verification_id = batch_id = activation_id = "nothing"
+    specimen_id = verification_id = batch_id = activation_id = receipt_id = "nothing"
     model_version = "0.0.1"
 
 
@@ -87,12 +87,19 @@ class Present(Ids):
         return activation_id
 
     @cached_property
+    def receipt_id(self) -> str:  # type: ignore[override]
+        leaver = self.world.new_id()
+        self.world.enrol(leaver, signature("leaver"))
+        return str(self.world.api.delete(f"/v1/customers/{leaver}").json()["receipt_id"])
+
+    @cached_property
     def model_version(self) -> str:  # type: ignore[override]
         return str(self.world.product.models.default_version)
 
 
 class Gone(Present):
-    """The customer is erased and the account deleted. A batch, an activation and a model version cannot be erased."""
+    """The customer is erased and the account deleted. A batch, an activation, a receipt and a model version cannot be
+    erased."""
 
     def close(self, *needed: str) -> None:
         assert self.customer_id
@@ -183,6 +190,8 @@ ROWS = {
     ("GET", "/v1/models"): Row(200, 200, 200),
     ("POST", "/v1/models/<model_version>/activation"): Row(409, 404, 409, mode),
     ("GET", "/v1/activations/<activation_id>"): Row(200, 404, 200),
+    ("GET", "/v1/audit"): Row(200, 200, 200),
+    ("GET", "/v1/erasures/<receipt_id>"): Row(200, 404, 200),
 }
 
 

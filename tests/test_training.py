@@ -81,7 +81,7 @@ def test_the_same_seed_draws_the_same_signature() -> None:
 def test_the_samples_are_the_ones_the_generator_draws(tmp_path: Path) -> None:
     kept = Path(__file__).parents[1] / "samples"
     written = samples.write(tmp_path)
-    assert len(written) == len(samples.PEOPLE) * (samples.GENUINE + samples.FORGED)
+    assert len(written) == len(samples.PEOPLE) * (samples.GENUINE + samples.FORGED) + len(samples.CHEQUES)
     for path in written:
         committed, drawn = (_pixels(p) for p in (kept / path.relative_to(tmp_path), path))
         # Another processor may round a pixel to the next grey level.
