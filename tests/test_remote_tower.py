@@ -4,19 +4,17 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
-from unittest.mock import patch
 
 import httpx
 import numpy as np
 import pytest
 import structlog
-from click.testing import CliRunner
 
 from embeddings import bundle
 from embeddings.encoder import Encoder
 from embeddings.errors import UnusableImage
 from embeddings.identity import tower_name
-from service import cli, reembedding, remote_tower
+from service import reembedding, remote_tower
 from service.access import SCOPES
 from service.errors import Refused
 from service.product import Product
@@ -297,21 +295,6 @@ def test_a_few_specimens_are_one_request(endpoint: SageMaker, remote: SageMakerT
 def make_asynchronous(endpoint: SageMaker) -> None:
     answers = {"OutputConfig": {"S3OutputPath": "s3://bank/answers"}}
     endpoint.configs["towers"]["AsyncInferenceConfig"] = answers
-
-
-@pytest.mark.parametrize("command", ["serve", "worker"])
-def test_an_asynchronous_endpoint_stops_the_start_with_the_setting(
-    endpoint: SageMaker, settings: Settings, command: str
-) -> None:
-    make_asynchronous(endpoint)
-    given = {"COUNTERSIGN_TOWER": settings.tower, "COUNTERSIGN_DATABASE_URL": settings.database_url}
-
-    with patch("service.cli.logs.configure"):
-        done = CliRunner().invoke(cli.main, [command], env=given)
-
-    assert done.exit_code == 1
-    assert "COUNTERSIGN_TOWER names the asynchronous endpoint towers" in done.stderr
-    assert "--mode realtime" in done.stderr
 
 
 def test_a_role_that_may_not_look_at_the_endpoint_starts_and_is_told_by_the_first_question(
