@@ -4,17 +4,19 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
+from unittest.mock import patch
 
 import httpx
 import numpy as np
 import pytest
 import structlog
+from click.testing import CliRunner
 
 from embeddings import bundle
 from embeddings.encoder import Encoder
 from embeddings.errors import UnusableImage
 from embeddings.identity import tower_name
-from service import reembedding, remote_tower
+from service import cli, reembedding, remote_tower
 from service.access import SCOPES
 from service.errors import Refused
 from service.product import Product
@@ -297,13 +299,30 @@ def make_asynchronous(endpoint: SageMaker) -> None:
     endpoint.configs["towers"]["AsyncInferenceConfig"] = answers
 
 
+@pytest.mark.parametrize(
+    ("command", "begins"), [("serve", "service.supervisor.run"), ("worker", "service.worker.work")]
+)
+def test_an_asynchronous_endpoint_stops_the_start_with_the_setting(
+    endpoint: SageMaker, settings: Settings, command: str, begins: str
+) -> None:
+    make_asynchronous(endpoint)
+    given = {"COUNTERSIGN_TOWER": "sagemaker:towers", "COUNTERSIGN_DATABASE_URL": settings.database_url}
+
+    with patch("service.cli.logs.configure"), patch(begins, side_effect=AssertionError("it started")):
+        done = CliRunner().invoke(cli.main, [command], env=given)
+
+    assert done.exit_code == 1
+    assert "COUNTERSIGN_TOWER names the asynchronous endpoint towers" in done.stderr
+    assert "--mode realtime" in done.stderr
+
+
 def test_a_role_that_may_not_look_at_the_endpoint_starts_and_is_told_by_the_first_question(
     endpoint: SageMaker, settings: Settings, remote: SageMakerTower
 ) -> None:
     make_asynchronous(endpoint)
     endpoint.faults = [("DescribeEndpoint", "AccessDeniedException", 400)]
 
-    check_tower(settings)
+    check_tower(settings.model_copy(update={"tower": "sagemaker:towers"}))
 
     with structlog.testing.capture_logs() as logged, pytest.raises(Refused):
         remote.embed(canvases(1))
